@@ -1,0 +1,13 @@
+"""Learning algorithms, one file each: ``from purejaxrl.algos import PPO``."""
+
+import sys
+
+from purejaxrl import discovery
+
+
+def __getattr__(name: str) -> type:
+    return discovery.load(sys.modules[__name__], name)
+
+
+def __dir__() -> list[str]:
+    return [discovery.load(sys.modules[__name__], name).__name__ for name in discovery.names(sys.modules[__name__])]

@@ -1,0 +1,245 @@
+"""Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347), for discrete and continuous actions.
+
+Details that matter, with their sources ("details": Huang et al. 2022, "The 37 implementation details of PPO"):
+
+- orthogonal initialisation, gains √2 in the torso, 0.01 on the policy, 1 on the value; Adam with eps 1e-5 (details 2, 3);
+- advantages by GAE, bootstrapping at time limits from the true final observation (Pardo et al. 2018, arXiv:1712.00378);
+- advantages normalised per minibatch (details 7); clipped policy ratio (eq. 7); entropy bonus (eq. 9);
+- value clipping as an option, off: it does not help (Andrychowicz et al. 2021, arXiv:2006.05990, section 3.3);
+- gradients clipped by their *global* norm (details 11); learning rate annealed linearly to 0 as an option (details 4);
+- a Gaussian with state-independent log std, actions clipped to the bounds by the loop (continuous details 1, 3);
+- observations standardised and clipped to ±10, rewards divided by the running std of the discounted return, as options
+  (continuous details 5-8). The statistics move only between rollouts, so the ratio starts at exactly 1, and an
+  episode's last reward is counted before its return restarts;
+- with a bonus, a second value head on the intrinsic stream, and A = A_ext + A_int (Burda et al. 2018, arXiv:1810.12894,
+  section 2.3; their weights 2 and 1 are the bonus's `coef`), the stream episodic or not.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from purejaxrl import moments, networks, returns
+from purejaxrl.types import Array, PyTree, SettingError, Spec, Transition, number, static
+
+
+@struct.dataclass
+class PPOState:
+    params: PyTree
+    opt_state: PyTree
+    updates: Array  # int32 scalar, updates done
+    num_updates: Array  # int32 scalar, updates of the whole run: the schedule's length
+    obs_moments: moments.Moments | None
+    reward_moments: moments.Moments | None
+    running_return: Array | None  # [num_envs], discounted return so far
+    network: Any = struct.field(pytree_node=False)  # a flax module or a networks.Network
+
+
+@struct.dataclass
+class Minibatch:
+    """What the loss sees, leading axis ``[minibatch_size]``; value-like fields have one column per value head."""
+
+    obs: PyTree
+    action: Array
+    mask: Array | None
+    log_prob: Array
+    value: Array  # [minibatch_size, heads]
+    target: Array  # [minibatch_size, heads]
+    advantage: Array
+
+
+def ppo_loss(ppo: PPO, params: PyTree, apply: Callable, batch: Minibatch) -> tuple[Array, dict[str, Array]]:
+    """The clipped surrogate, value and entropy loss (eq. 9). ``apply(params, obs, mask)`` is batched.
+
+    A replacement (``PPO(loss=...)``) has the same signature and returns ``(loss, metrics)``.
+    """
+    policy, value = apply(params, batch.obs, batch.mask)
+    log_ratio = policy.log_prob(batch.action) - batch.log_prob
+    ratio = jnp.exp(log_ratio)
+    advantage = batch.advantage
+    if ppo.normalise_advantage:
+        advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+    clipped = jnp.clip(ratio, 1.0 - ppo.clip_eps, 1.0 + ppo.clip_eps)
+    policy_loss = -jnp.minimum(ratio * advantage, clipped * advantage).mean()
+
+    value_error = jnp.square(value - batch.target)
+    if ppo.clip_value:
+        value_near = batch.value + jnp.clip(value - batch.value, -ppo.clip_eps, ppo.clip_eps)
+        value_error = jnp.maximum(value_error, jnp.square(value_near - batch.target))
+    value_loss = 0.5 * value_error.mean(0).sum()  # summed over heads
+
+    entropy = policy.entropy().mean()
+    loss = policy_loss + ppo.vf_coef * value_loss - ppo.ent_coef * entropy
+    return loss, {
+        "policy_loss": policy_loss,
+        "value_loss": value_loss,
+        "entropy": entropy,
+        "approx_kl": (ratio - 1.0 - log_ratio).mean(),  # Schulman's k3 estimator
+        "clip_fraction": (jnp.abs(ratio - 1.0) > ppo.clip_eps).mean(),
+    }
+
+
+@struct.dataclass
+class PPO:
+    """Settings of PPO; the defaults learn CartPole. Methods: the :class:`~purejaxrl.types.Learner` protocol."""
+
+    learning_rate: float = number(2.5e-4, gt=0)  # Adam's step size
+    gamma: float = number(0.99, ge=0, le=1)  # discount of the extrinsic return
+    gamma_int: float = number(0.99, ge=0, le=1)  # discount of the intrinsic return
+    gae_lambda: float = number(0.95, ge=0, le=1)  # λ of GAE, both streams
+    clip_eps: float = number(0.2, gt=0)  # clipping of the policy ratio (and of values with clip_value)
+    ent_coef: float = number(0.01, ge=0)  # weight of the entropy bonus
+    vf_coef: float = number(0.5, ge=0)  # weight of the value loss
+    max_grad_norm: float = number(0.5, gt=0)  # gradients are clipped to this global norm
+    num_steps: int = static(128, ge=1)  # steps per env between updates
+    num_epochs: int = static(4, ge=1)  # passes over the batch
+    num_minibatches: int = static(4, ge=1)  # a remainder of the batch is left out, another one each epoch
+    anneal_lr: bool = static(True)  # learning rate falls linearly to 0 over the run
+    normalise_advantage: bool = static(True)  # per minibatch
+    clip_value: bool = static(False)  # clip the value's change by clip_eps too
+    normalise_obs: bool = static(False)  # standardise observations by running moments, clip to ±10
+    normalise_reward: bool = static(False)  # divide rewards by the running std of the discounted return
+    episodic_bonus: bool = static(True)  # False: the intrinsic return runs on across episodes, as in RND
+    hidden: tuple[int, ...] = static((64, 64))  # layers for flat observations (grids get a CNN)
+    activation: str = static("tanh", choices=tuple(networks.ACTIVATIONS))
+    loss: Callable = static(ppo_loss)  # ppo_loss's signature
+    network: Any = static(None)  # (init, apply) or flax module on one observation, returns as networks.ActorCritic
+
+    def check(self, spec: Spec) -> None:
+        """Raise where the settings do not fit the environment or the batch."""
+        if not (hasattr(spec.action_space, "n") or hasattr(spec.action_space, "low")):
+            raise SettingError(f"algo: PPO acts in Discrete or Box spaces, the environment's is {spec.action_space!r}")
+        if self.num_minibatches > spec.num_envs * self.num_steps:
+            raise SettingError(
+                f"algo.num_minibatches must be at most num_envs * num_steps = {spec.num_envs * self.num_steps}, "
+                f"got {self.num_minibatches}"
+            )
+        if not isinstance(self.hidden, tuple) or not all(isinstance(size, int) and size > 0 for size in self.hidden):
+            raise SettingError(f"algo.hidden must be a tuple of positive layer sizes, got {self.hidden!r}")
+        if self.network is not None:
+            network, obs = self._network(spec), spec.example_obs()
+            heads = 2 if spec.has_bonus else 1
+            _, value = jax.eval_shape(lambda key: network.apply(network.init(key, obs), obs), jax.random.key(0))
+            if value.shape != (heads,):
+                raise SettingError(f"algo.network must return values of shape ({heads},) here, got {value.shape}")
+
+    def init(self, key: Array, spec: Spec) -> PPOState:
+        network, obs = self._network(spec), spec.example_obs()
+        params = network.init(key, obs)
+        return PPOState(
+            params=params,
+            opt_state=self._optimiser(0.0).init(params),
+            updates=jnp.zeros((), jnp.int32),
+            num_updates=jnp.asarray(spec.num_updates, jnp.int32),
+            obs_moments=moments.init(obs) if self.normalise_obs else None,
+            reward_moments=moments.init(jnp.zeros(())) if self.normalise_reward else None,
+            running_return=jnp.zeros(spec.num_envs) if self.normalise_reward else None,
+            network=network,
+        )
+
+    def init_actor(self, key: Array, spec: Spec) -> PyTree:
+        del key, spec
+        return ()
+
+    def act(self, state, actor, key, obs, first, mask, *, greedy=False):
+        del first
+        policy, value = _apply(state.network, state.params, self._standardised(state, obs), mask)
+        action = policy.mode() if greedy else policy.sample(key)
+        return actor, action, {"log_prob": policy.log_prob(action), "value": value}
+
+    def update(self, state: PPOState, key: Array, batch: Transition, actor0: PyTree, reward_fn: Callable):
+        del actor0, reward_fn
+        chex.assert_rank([batch.reward, batch.terminated, batch.truncated], 2)
+        reward = batch.reward
+        reward_moments, running_return = state.reward_moments, state.running_return
+        if self.normalise_reward:
+            history, running_return = moments.discounted(reward, running_return, self.gamma, batch.first)
+            reward_moments = moments.update(reward_moments, history)
+            reward = moments.scale_by_std(reward_moments, reward)
+
+        obs, value = self._standardised(state, batch.obs), batch.extras["value"]
+        apply = functools.partial(_apply, state.network)
+        _, next_value = jax.vmap(apply, (None, 0))(state.params, self._standardised(state, batch.next_obs))
+        advantage, target = self._advantages(batch, reward, next_value)
+        samples = Minibatch(obs, batch.action, batch.mask, batch.extras["log_prob"], value, target, advantage)
+        samples = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), samples)
+
+        remaining = 1.0 - state.updates / state.num_updates if self.anneal_lr else 1.0
+        optimiser = self._optimiser(self.learning_rate * remaining)
+        size = advantage.size // self.num_minibatches
+
+        def minibatch_step(carry, indices):
+            params, opt_state = carry
+            minibatch = jax.tree.map(lambda x: x[indices], samples)
+            grads, metrics = jax.grad(self.loss, argnums=1, has_aux=True)(self, params, apply, minibatch)
+            updates, opt_state = optimiser.update(grads, opt_state, params)
+            return (optax.apply_updates(params, updates), opt_state), metrics
+
+        def epoch(carry, key):
+            order = jax.random.permutation(key, advantage.size)[: size * self.num_minibatches]
+            return jax.lax.scan(minibatch_step, carry, order.reshape(self.num_minibatches, size))
+
+        keys = jax.random.split(key, self.num_epochs)
+        (params, opt_state), metrics = jax.lax.scan(epoch, (state.params, state.opt_state), keys)
+        unexplained = jnp.var(target[..., 0] - value[..., 0]) / (jnp.var(target[..., 0]) + 1e-8)
+        metrics = {**jax.tree.map(jnp.mean, metrics), "explained_variance": 1.0 - unexplained}
+        return state.replace(
+            params=params,
+            opt_state=opt_state,
+            updates=state.updates + 1,
+            obs_moments=moments.update(state.obs_moments, batch.obs) if self.normalise_obs else None,
+            reward_moments=reward_moments,
+            running_return=running_return,
+        ), metrics
+
+    def _advantages(self, batch: Transition, reward: Array, next_value: Array) -> tuple[Array, Array]:
+        """The advantage ``[num_steps, num_envs]``, summed over streams, and targets with one column per value head."""
+        value, ends = batch.extras["value"], (batch.terminated, batch.truncated)
+        gae = functools.partial(returns.gae, gae_lambda=self.gae_lambda)
+        advantage, target = gae(reward, value[..., 0], next_value[..., 0], *ends, gamma=self.gamma)
+        if batch.bonus is None:
+            return advantage, target[..., None]
+        next_value_int = next_value[..., 1]
+        if not self.episodic_bonus:
+            # The stream runs on into the next episode: bootstrap from the observation after the reset. The one after
+            # the batch's last step is not known; resets are alike, so its value is estimated by the mean over those
+            # in the batch (the value before the reset where there is none).
+            done, first, start_value = jnp.logical_or(*ends)[-1], batch.first, value[..., 1]
+            restart = jnp.sum(start_value, where=first) / jnp.maximum(first.sum(), 1)
+            last = jnp.where(done & first.any(), restart, next_value_int[-1])
+            next_value_int = jnp.concatenate([value[1:, :, 1], last[None]])
+            ends = (jnp.zeros_like(batch.terminated),) * 2
+        advantage_int, target_int = gae(batch.bonus, value[..., 1], next_value_int, *ends, gamma=self.gamma_int)
+        return advantage + advantage_int, jnp.stack([target, target_int], axis=-1)
+
+    def _network(self, spec: Spec) -> Any:
+        if self.network is not None:
+            return networks.Network(*self.network) if isinstance(self.network, tuple) else self.network
+        discrete = hasattr(spec.action_space, "n")
+        return networks.ActorCritic(
+            num_values=2 if spec.has_bonus else 1,
+            num_actions=int(spec.action_space.n) if discrete else None,
+            action_shape=None if discrete else tuple(spec.action_space.shape),
+            hidden=self.hidden,
+            activation=self.activation,
+        )
+
+    def _optimiser(self, learning_rate: Any) -> optax.GradientTransformation:
+        return optax.chain(optax.clip_by_global_norm(self.max_grad_norm), optax.adam(learning_rate, eps=1e-5))
+
+    def _standardised(self, state: PPOState, obs: PyTree) -> PyTree:
+        return moments.standardise(state.obs_moments, obs, clip=10.0) if self.normalise_obs else obs
+
+
+def _apply(network: Any, params: PyTree, obs: PyTree, mask: Array | None = None) -> tuple[Any, Array]:
+    """Policy and values of a batch of observations with one leading axis, forbidden actions masked out."""
+    policy, value = jax.vmap(network.apply, (None, 0))(params, obs)
+    return policy if mask is None else policy.masked(mask), value

@@ -1,0 +1,85 @@
+"""How the library steps a gymnax environment: without its auto-reset, with stable dtypes. One env; callers vmap."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from purejaxrl.types import SettingError, Spec
+
+Array = jax.Array
+PyTree = Any
+
+
+def step(
+    env: Any, env_params: Any, key: Array, state: PyTree, action: Array
+) -> tuple[PyTree, PyTree, Array, Array, Array]:
+    """Step one env and return ``(next_obs, state, reward, terminated, truncated)``, all from before any reset.
+
+    Actions for a Box are clipped to its bounds, as gymnasium's ClipAction does.
+    """
+    space = env.action_space(env_params)
+    if hasattr(space, "low"):
+        action = jnp.clip(action, space.low, space.high)
+    obs, state, reward, terminated, _ = env.step_env(key, state, action, env_params)
+    truncated = env.is_truncated(state, env_params)
+    return obs, state, jnp.asarray(reward, jnp.float32), jnp.asarray(terminated, bool), jnp.asarray(truncated, bool)
+
+
+def reset(env: Any, env_params: Any, key: Array) -> tuple[PyTree, PyTree]:
+    """Reset one env and return ``(obs, state)`` with the dtypes that `step` gives, so that both fit one scan carry."""
+    obs, state = env.reset_env(key, env_params)
+    like = jax.eval_shape(lambda key: _step_once(env, env_params, key), key)
+    return jax.tree.map(lambda x, leaf: jnp.asarray(x).astype(leaf.dtype), (obs, state), like)
+
+
+def _step_once(env: Any, env_params: Any, key: Array) -> tuple[PyTree, PyTree]:
+    _, state = env.reset_env(key, env_params)
+    state = jax.tree.map(jnp.asarray, state)
+    return step(env, env_params, key, state, random_action(env, env_params, key))[:2]
+
+
+def random_action(env: Any, env_params: Any, key: Array, mask: Array | None = None) -> Array:
+    """A uniform action of one env; where a Box has no bound, a standard normal clipped to what bounds there are."""
+    space = env.action_space(env_params)
+    if mask is not None:
+        return jax.random.categorical(key, jnp.where(mask, 0.0, -jnp.inf))
+    if not hasattr(space, "low"):
+        return space.sample(key)
+    low, high = (jnp.broadcast_to(jnp.asarray(bound, jnp.float32), space.shape) for bound in (space.low, space.high))
+    bounded = jnp.isfinite(low) & jnp.isfinite(high)
+    uniform = jax.random.uniform(key, space.shape)
+    inside = jnp.where(bounded, low, 0.0) + uniform * jnp.where(bounded, high - low, 1.0)
+    return jnp.where(bounded, inside, jnp.clip(jax.random.normal(key, space.shape), low, high))
+
+
+def action_mask(env: Any, env_params: Any, state: PyTree) -> Array | None:
+    """The bool mask of allowed actions of one env, or None where the env offers none."""
+    return env.action_mask(state, env_params) if hasattr(env, "action_mask") else None
+
+
+def check_env(env: Any) -> None:
+    """Raise :class:`SettingError` unless `env` has what the loop calls."""
+    if isinstance(env, str):
+        raise SettingError(f"env must be an environment, got an id: use env, env_params = purejaxrl.make({env!r})")
+    if isinstance(env, tuple):
+        raise SettingError("env must be one environment, got a tuple: purejaxrl.make returns (env, env_params)")
+    missing = [name for name in ("step_env", "reset_env", "is_truncated", "action_space") if not hasattr(env, name)]
+    if missing:
+        raise SettingError(f"env must be a gymnax environment; {type(env).__name__} has no {', '.join(missing)}")
+
+
+def make_spec(env: Any, env_params: Any, *, num_envs: int, num_steps: int, num_updates: int, **more: Any) -> Spec:
+    """The :class:`Spec` of an environment, with the observation's shape as the env really emits it."""
+    obs, _ = jax.eval_shape(lambda key: reset(env, env_params, key), jax.random.key(0))
+    return Spec(
+        observation_space=env.observation_space(env_params),
+        action_space=env.action_space(env_params),
+        num_envs=num_envs,
+        num_steps=num_steps,
+        num_updates=num_updates,
+        observation=obs,
+        **more,
+    )

@@ -1,0 +1,373 @@
+"""The one loop: act, step, observe, auto-reset, then bonus, learner and bonus update, as pure functions of a state."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from purejaxrl import moments, stepping
+from purejaxrl.types import (
+    NORMALISERS,
+    Array,
+    Bonus,
+    Featured,
+    Learner,
+    Metrics,
+    PyTree,
+    Resets,
+    SettingError,
+    Spec,
+    Transition,
+    check_choice,
+    check_int,
+    check_settings,
+)
+
+RETURN_STD_GAMMA = 0.99  # of the return that normalise="return_std" scales by: RND's value, so coefs stay comparable
+
+
+@struct.dataclass
+class TrainState:
+    """Everything a run is: saving it and going on gives the same run. ``E`` is num_envs."""
+
+    learner: PyTree
+    bonus: PyTree
+    actor: PyTree  # leaves [E, ...]
+    env: PyTree  # environment states, leaves [E, ...]
+    obs: PyTree  # [E, ...], what the next step acts on
+    first: Array  # bool [E], obs opens an episode
+    resets: PyTree
+    key: Array
+    update: Array  # int32 scalar, updates done
+    episode_return: Array  # float32 [E], so far
+    episode_length: Array  # int32 [E], so far
+    bonus_moments: moments.Moments | None  # of the raw bonus or its return
+    bonus_return: Array | None  # float32 [E], discounted, not cut at episodes' ends
+    visits: Array | None  # int32 [num_cells], how often each cell was arrived at, warm-up included
+
+
+class Result(NamedTuple):
+    state: TrainState
+    metrics: Metrics  # each [num_updates, ...]
+
+
+@struct.dataclass
+class FreshResets:
+    """The environment's own resets."""
+
+    env: Any = struct.field(pytree_node=False)
+    env_params: PyTree
+
+    def init(self, key: Array, spec: Spec) -> PyTree:
+        del key, spec
+        return ()
+
+    def observe(self, state: PyTree, env_state: PyTree, transition: Transition) -> PyTree:
+        del env_state, transition
+        return state
+
+    def reset(self, state: PyTree, key: Array) -> tuple[PyTree, PyTree]:
+        del state
+        return stepping.reset(self.env, self.env_params, key)
+
+
+def make_train(
+    env: Any,
+    learner: Learner,
+    *,
+    bonus: Bonus | None = None,
+    env_params: PyTree = None,
+    num_envs: int,
+    total_steps: int,
+    resets: Resets | None = None,
+    visits: tuple[Callable[[PyTree], Array], int] | None = None,
+) -> Train:
+    """Bind an environment, a learner and perhaps a bonus into one training run, a pure function of a key.
+
+    Args:
+      env: a gymnax environment, as :func:`purejaxrl.make` returns it.
+      learner: for example ``PPO(learning_rate=1e-3)``; its numbers may be traced.
+      bonus: for example ``RND(coef=0.5)``, or None.
+      env_params: the environment's parameters; None means its defaults.
+      num_envs: environments stepped in parallel.
+      total_steps: environment steps over all envs, a bonus's warm-up included. Rounded down to whole updates of
+        ``num_envs * learner.num_steps``, with a warning that says so; `Train.env_steps` is what really runs.
+      resets: where episodes start; None means the environment's own resets.
+      visits: ``(cell_fn, num_cells)`` counts exactly how often each cell ``cell_fn(env_state) -> int32`` is arrived at
+        (state before auto-reset), in ``state.visits``; off, it costs nothing.
+
+    Returns:
+      A :class:`Train`: ``train(key) -> Result(state, metrics)``, ``train.init(key)``, ``train.advance(state, n)``.
+
+    Raises:
+      SettingError: (a ValueError) where a setting is wrong, by its name. Traced numbers are not looked at.
+    """
+    stepping.check_env(env)
+    _check_component(learner, "algo", ("init", "init_actor", "act", "update"))
+    check_int(learner.num_steps, "algo.num_steps", ge=1)
+    if bonus is not None:
+        _check_component(bonus, "bonus", ("init", "observe", "reward", "update"))
+        check_choice(bonus.normalise, NORMALISERS, "bonus.normalise")
+        check_int(bonus.warmup_steps, "bonus.warmup_steps", ge=0)
+    check_int(num_envs, "num_envs", ge=1)
+    check_int(total_steps, "total_steps", ge=1, le=2**31 - 1)
+    if visits is not None:
+        if not (isinstance(visits, tuple) and len(visits) == 2 and callable(visits[0])):
+            raise SettingError(f"visits must be (cell_fn, num_cells), got {visits!r}")
+        check_int(visits[1], "visits' num_cells", ge=1)
+    env_params = env.default_params if env_params is None else env_params
+
+    warmup = 0 if bonus is None or bonus.warmup_steps == 0 else max(bonus.warmup_steps // num_envs, 1)
+    per_update = num_envs * learner.num_steps
+    num_updates = (total_steps - warmup * num_envs) // per_update
+    if num_updates < 1:
+        extra = f" after {warmup * num_envs} warm-up steps" if warmup else ""
+        raise SettingError(
+            f"total_steps must allow at least one update of num_envs * num_steps = {num_envs} * {learner.num_steps} = "
+            f"{per_update} steps{extra}, got {total_steps}"
+        )
+    steps = num_updates * per_update + warmup * num_envs
+    if steps != total_steps:
+        warnings.warn(
+            f"total_steps {total_steps:,} rounded down to {steps:,}: whole updates of {per_update:,}", stacklevel=2
+        )
+
+    spec = stepping.make_spec(
+        env,
+        env_params,
+        num_envs=num_envs,
+        num_steps=learner.num_steps,
+        num_updates=num_updates,
+        has_bonus=bonus is not None,
+    )
+    if resets is None:
+        resets = FreshResets(env, env_params)
+    train = Train(env, learner, bonus, env_params, resets, visits, spec, warmup)
+    for component in (learner, bonus):
+        if hasattr(component, "check"):
+            component.check(train.learner_spec if component is learner else spec)
+    return train
+
+
+class Train:
+    """One training run as pure functions. Hashed by identity, so that ``jax.jit(train)`` works."""
+
+    def __init__(self, env, learner, bonus, env_params, resets, visits, spec, warmup):
+        self.env, self.learner, self.bonus, self.env_params = env, learner, bonus, env_params
+        self.resets, self.visits, self.spec, self.warmup = resets, visits, spec, warmup
+        self.num_updates = spec.num_updates
+        self.env_steps = spec.num_envs * (warmup + spec.num_updates * spec.num_steps)  # as the whole run really takes
+        self.learner_spec = self._learner_spec()
+
+    def __call__(self, key: Array) -> Result:
+        """Run from `key` to the end."""
+        return Result(*self.advance(self.init(key), self.num_updates))
+
+    def init(self, key: Array) -> TrainState:
+        """The state before the first update, a bonus's warm-up done."""
+        spec, num_envs = self.spec, self.spec.num_envs
+        key, learner_key, bonus_key, actor_key, resets_key, env_key, warmup_key = jax.random.split(key, 7)
+        resets = self.resets.init(resets_key, spec)
+        obs, env_state = self._reset(resets, env_key)
+        scaled = self.bonus is not None and self.bonus.normalise != "none"
+        state = TrainState(
+            learner=self.learner.init(learner_key, self.learner_spec),
+            bonus=None if self.bonus is None else self.bonus.init(bonus_key, spec),
+            actor=self.learner.init_actor(actor_key, self.learner_spec),
+            env=env_state,
+            obs=obs,
+            first=jnp.ones(num_envs, bool),
+            resets=resets,
+            key=key,
+            update=jnp.zeros((), jnp.int32),
+            episode_return=jnp.zeros(num_envs),
+            episode_length=jnp.zeros(num_envs, jnp.int32),
+            bonus_moments=moments.init(jnp.zeros(())) if scaled else None,
+            bonus_return=jnp.zeros(num_envs) if scaled and self.bonus.normalise == "return_std" else None,
+            visits=None if self.visits is None else jnp.zeros(self.visits[1], jnp.int32),
+        )
+        return self._warm_up(state, warmup_key) if self.warmup else state
+
+    def advance(self, state: TrainState, num_updates: int) -> tuple[TrainState, Metrics]:
+        """Do `num_updates` (static) more updates; metrics have that leading axis. Jit it yourself."""
+        return jax.lax.scan(lambda state, _: self._update(state), state, length=num_updates)
+
+    def _update(self, state: TrainState) -> tuple[TrainState, Metrics]:
+        actor0 = state.actor
+        key, rollout_key, learner_key, bonus_key = jax.random.split(state.key, 4)
+        keys = jax.random.split(rollout_key, self.spec.num_steps)
+        state, (batch, episodes) = jax.lax.scan(self._step, state, keys)
+        state, metrics = state.replace(key=key, update=state.update + 1), _episode_metrics(*episodes)
+
+        if self.bonus is None:
+            raw = jnp.zeros_like(batch.reward)
+            learner_batch, reward_fn = batch, lambda transition, memo: jnp.zeros_like(transition.reward)
+        else:
+            bonus, bonus_state = self.bonus, state.bonus
+            raw = bonus.reward(bonus_state, self._plain(batch), batch.memo)
+            state = self._update_bonus_scale(state, raw)
+
+            def reward_fn(transition, memo):
+                return self._scaled(state, bonus.reward(bonus_state, self._plain(transition), memo))
+
+            batch = batch.replace(bonus=self._scaled(state, raw))
+            learner_batch = batch
+
+        learner_state, learner_metrics = self.learner.update(
+            state.learner, learner_key, learner_batch, actor0, reward_fn
+        )
+        state, bonus_metrics = state.replace(learner=learner_state), {}
+        if self.bonus is not None:
+            bonus_state, bonus_metrics = self.bonus.update(state.bonus, bonus_key, self._plain(batch))
+            state = state.replace(bonus=bonus_state)
+        metrics |= {
+            "env_steps": self.spec.num_envs * (self.warmup + state.update * self.spec.num_steps),
+            "bonus_mean": jnp.zeros(()) if batch.bonus is None else batch.bonus.mean(),
+            "bonus_raw_mean": raw.mean(),
+        }
+        if state.visits is not None:
+            metrics["coverage"] = (state.visits > 0).mean()
+        for name, more in (("algo", learner_metrics), ("bonus", bonus_metrics)):
+            if clash := metrics.keys() & more.keys():
+                raise SettingError(f"{name}: its metric {sorted(clash)[0]!r} has a name that is already taken")
+            metrics |= more
+        return state, metrics
+
+    def _step(self, state: TrainState, key: Array) -> tuple[TrainState, Any]:
+        act_key, env_key, reset_key = jax.random.split(key, 3)
+        seen, mask = self._featured(state.bonus, state.obs), self._masks(state.env)
+        actor, action, extras = self.learner.act(state.learner, state.actor, act_key, seen, state.first, mask)
+        state, transition, episode = self._env_step(state.replace(actor=actor), env_key, reset_key, action, mask)
+        if self.bonus is not None:
+            bonus_state, memo = self.bonus.observe(state.bonus, transition)
+            state, transition = state.replace(bonus=bonus_state), transition.replace(memo=memo)
+            transition = transition.replace(obs=seen, next_obs=self._featured(bonus_state, transition.next_obs))
+        return state, (transition.replace(extras=extras), episode)
+
+    def _env_step(self, state: TrainState, env_key: Array, reset_key: Array, action: Array, mask: Array | None):
+        """Step every env, auto-reset (here and nowhere else), count visits and episodes."""
+        step = jax.vmap(functools.partial(stepping.step, self.env, self.env_params))
+        env_keys = jax.random.split(env_key, self.spec.num_envs)
+        next_obs, env_state, reward, terminated, truncated = step(env_keys, state.env, action)
+        transition = Transition(
+            obs=state.obs,
+            action=action,
+            reward=reward,
+            bonus=None,
+            terminated=terminated,
+            truncated=truncated,
+            next_obs=next_obs,
+            first=state.first,
+            mask=mask,
+            next_mask=self._masks(env_state),
+            cell=None if self.visits is None else jax.vmap(self.visits[0])(env_state).astype(jnp.int32),
+            memo=None,
+            extras=None,
+        )
+        resets = self.resets.observe(state.resets, env_state, transition)
+        done = terminated | truncated
+        fresh = self._reset(resets, reset_key)
+        obs, env_state = jax.tree.map(lambda new, old: _where(done, new, old), fresh, (next_obs, env_state))
+        episode_return, episode_length = state.episode_return + reward, state.episode_length + 1
+        state = state.replace(
+            env=env_state,
+            obs=obs,
+            first=done,
+            resets=resets,
+            episode_return=jnp.where(done, 0.0, episode_return),
+            episode_length=jnp.where(done, 0, episode_length),
+            visits=None if self.visits is None else state.visits.at[transition.cell].add(1),
+        )
+        return state, transition, (done, episode_return, episode_length)
+
+    def _warm_up(self, state: TrainState, key: Array) -> TrainState:
+        """Let the bonus see random steps, then start training on fresh episodes."""
+        scan_key, update_key, reset_key = jax.random.split(key, 3)
+        act = jax.vmap(functools.partial(stepping.random_action, self.env, self.env_params))
+
+        def random_step(state, key):
+            act_key, env_key, reset_key = jax.random.split(key, 3)
+            mask = self._masks(state.env)
+            action = act(jax.random.split(act_key, self.spec.num_envs), mask)
+            state, transition, _ = self._env_step(state, env_key, reset_key, action, mask)
+            return state, transition
+
+        warm, batch = jax.lax.scan(random_step, state, jax.random.split(scan_key, self.warmup))
+        bonus_state, _ = self.bonus.update(state.bonus, update_key, batch)
+        obs, env_state = self._reset(warm.resets, reset_key)
+        return state.replace(bonus=bonus_state, obs=obs, env=env_state, resets=warm.resets, visits=warm.visits)
+
+    def _reset(self, resets: PyTree, key: Array) -> tuple[PyTree, PyTree]:
+        return jax.vmap(self.resets.reset, (None, 0))(resets, jax.random.split(key, self.spec.num_envs))
+
+    def _masks(self, env_state: PyTree) -> Array | None:
+        if not hasattr(self.env, "action_mask"):
+            return None
+        return jax.vmap(self.env.action_mask, (0, None))(env_state, self.env_params)
+
+    def _featured(self, bonus_state: PyTree, obs: PyTree) -> PyTree:
+        return Featured(obs, self.bonus.features(bonus_state, obs)) if self.learner_spec.num_features else obs
+
+    def _plain(self, transition: Transition) -> Transition:
+        """The transition as the bonus knows it: without its own features."""
+        if not self.learner_spec.num_features:
+            return transition
+        return transition.replace(obs=transition.obs.obs, next_obs=transition.next_obs.obs)
+
+    def _learner_spec(self) -> Spec:
+        """The spec with the width of the bonus's features, which the learner sees beside each observation."""
+        if not callable(getattr(self.bonus, "features", None)):
+            return self.spec
+
+        def features(key):
+            obs, _ = self._reset(self.resets.init(key, self.spec), key)
+            return self.bonus.features(self.bonus.init(key, self.spec), obs)
+
+        shape = jax.eval_shape(features, jax.random.key(0)).shape
+        return dataclasses.replace(self.spec, num_features=shape[-1])
+
+    def _update_bonus_scale(self, state: TrainState, raw: Array) -> TrainState:
+        if state.bonus_moments is None:
+            return state
+        samples, running = raw, state.bonus_return
+        if self.bonus.normalise == "return_std":
+            samples, running = moments.discounted(raw, running, RETURN_STD_GAMMA)
+        return state.replace(bonus_moments=moments.update(state.bonus_moments, samples), bonus_return=running)
+
+    def _scaled(self, state: TrainState, raw: Array) -> Array:
+        scaled = raw if state.bonus_moments is None else moments.scale_by_std(state.bonus_moments, raw)
+        return self.bonus.coef * scaled
+
+
+def _where(done: Array, new: Array, old: Array) -> Array:
+    """Select whole envs: `done` is ``[num_envs]``, the others ``[num_envs, ...]`` (typed keys too)."""
+    return jnp.where(done.reshape(done.shape + (1,) * (old.ndim - 1)), new, old)
+
+
+def _episode_metrics(done: Array, episode_return: Array, episode_length: Array) -> dict[str, Array]:
+    """Reduce ``[num_steps, num_envs]`` to means over the episodes that ended; NaN if none did."""
+    count = done.sum()
+    return {
+        "num_episodes": count,
+        "episode_return": jnp.sum(episode_return, where=done) / count,
+        "episode_return_max": jnp.where(count, jnp.max(episode_return, where=done, initial=-jnp.inf), jnp.nan),
+        "episode_length": jnp.sum(episode_length, where=done) / count,
+    }
+
+
+def _check_component(component: Any, name: str, methods: tuple[str, ...]) -> None:
+    if isinstance(component, type):
+        raise SettingError(f"{name} must be an instance: {component.__name__}(), not {component.__name__}")
+    missing = [method for method in methods if not callable(getattr(component, method, None))]
+    if missing:
+        raise SettingError(f"{name}: {type(component).__name__} has no {', '.join(missing)} (see purejaxrl.types)")
+    if dataclasses.is_dataclass(component):
+        check_settings(component, name)
+

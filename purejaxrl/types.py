@@ -1,0 +1,251 @@
+"""What every part of the library agrees on: the transition, the spec, the protocols, and how settings are declared.
+
+A component (learner, bonus, resets) is a frozen dataclass of settings, registered as a pytree by
+``flax.struct.dataclass``. Its numbers, declared with :func:`number`, are leaves: they can be traced, vmapped and differ
+from lane to lane without compiling again. What shapes the program is declared with :func:`static`. Components hold no
+state: their methods are pure functions of the state that is passed in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import numbers
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+Array = jax.Array
+PyTree = Any
+Metrics = Mapping[str, Array]
+RewardFn = Callable[["Transition", PyTree], Array]
+
+NORMALISERS = ("none", "std", "return_std")  # what a bonus is divided by: nothing, its std, the std of its return
+
+
+class SettingError(ValueError):
+    """A setting is wrong; the message names the field and what would be right. Raised before anything compiles."""
+
+
+@struct.dataclass
+class Transition:
+    """One environment step; stacked over a rollout, every leaf has the leading axes ``[num_steps, num_envs]``.
+
+    What a run does not use is ``None`` and costs nothing.
+    """
+
+    obs: PyTree  # observation acted on
+    action: Array  # as the policy chose it; the loop clips it to a Box's bounds before stepping
+    reward: Array  # float32, the environment's own
+    bonus: Array | None  # float32, normalised and times coef; None without a bonus, during warm-up and in `observe`
+    terminated: Array  # bool, the episode ended by its own rules: no bootstrap. Wins where both flags are true
+    truncated: Array  # bool, a time limit ended it: bootstrap from next_obs
+    next_obs: PyTree  # observation before auto-reset
+    first: Array  # bool, obs is the first of its episode
+    mask: Array | None  # bool [..., num_actions], actions allowed at obs
+    next_mask: Array | None  # the same at next_obs
+    cell: Array | None  # int32, id of the discretised true state behind next_obs
+    memo: PyTree  # what Bonus.observe returned for this step
+    extras: PyTree  # what Learner.act returned for this step
+
+
+class Featured(NamedTuple):
+    """An observation with a bonus's features beside it, as the learner sees it when ``Bonus.features`` exists."""
+
+    obs: PyTree
+    features: Array  # float32 [..., num_features]
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """What a component needs to know to build its state. Not a pytree: everything here is static."""
+
+    observation_space: Any  # a gymnax space
+    action_space: Any
+    num_envs: int
+    num_steps: int  # per env between updates
+    num_updates: int  # of the whole run
+    has_bonus: bool = False
+    num_features: int = 0  # appended to observations by Bonus.features; the learner then sees `Featured`
+    observation: PyTree = None  # shapes and dtypes that the env really emits, where they differ from what it declares
+
+    def example_obs(self) -> PyTree:
+        """Zeros shaped like one observation (no leading axis), with features beside it when the spec has them."""
+        if self.observation is not None:
+            obs = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), self.observation)
+        else:
+            obs = _zeros(self.observation_space)
+        return Featured(obs, jnp.zeros(self.num_features)) if self.num_features else obs
+
+
+def _zeros(space: Any) -> PyTree:
+    if hasattr(space, "spaces"):  # gymnax's Tuple and Dict
+        children = space.spaces
+        if isinstance(children, Mapping):
+            return {name: _zeros(child) for name, child in children.items()}
+        return tuple(_zeros(child) for child in children)
+    return jnp.zeros(space.shape, space.dtype)
+
+
+class Learner(Protocol):
+    """Acts and learns. ``E`` below is ``spec.num_envs``; every argument of `act` has the leading axis ``[E]``.
+
+    May also define ``check(spec)``, which raises :class:`SettingError` when settings and environment do not fit.
+    """
+
+    num_steps: int  # static; steps per env between updates
+
+    def init(self, key: Array, spec: Spec) -> PyTree:
+        """Return the learner's state: parameters, optimiser, running statistics, replay."""
+        ...
+
+    def init_actor(self, key: Array, spec: Spec) -> PyTree:
+        """Return what belongs to single envs, leaves ``[E, ...]``: recurrent carry, ensemble member, repeats left."""
+        ...
+
+    def act(
+        self, state: PyTree, actor: PyTree, key: Array, obs: PyTree, first: Array, mask: Array | None, *, greedy=False
+    ) -> tuple[PyTree, Array, PyTree]:
+        """Return the next actor, the actions ``[E, ...]`` and extras to keep in the transition."""
+        ...
+
+    def update(
+        self, state: PyTree, key: Array, batch: Transition, actor0: PyTree, reward_fn: RewardFn
+    ) -> tuple[PyTree, Metrics]:
+        """Learn from ``[num_steps, num_envs]`` transitions; `actor0` is the actor at the rollout's start.
+
+        ``reward_fn(transition, memo)`` gives the bonus of any transitions under the current bonus state.
+        """
+        ...
+
+
+class Bonus(Protocol):
+    """An exploration bonus. The loop applies `normalise`, then `coef`; the methods below know neither.
+
+    May also define ``features(state, obs)``, per-env features ``[E, F]`` appended to what the learner sees, and
+    ``check(spec)`` as for learners.
+    """
+
+    coef: float  # traced
+    normalise: str  # static: "none", "std" or "return_std"
+    warmup_steps: int  # static; random env steps (over all envs) before training, counted in env_steps
+
+    def init(self, key: Array, spec: Spec) -> PyTree:
+        """Return the bonus's state: networks, statistics, counts, episodic memory ``[num_envs, ...]``."""
+        ...
+
+    def observe(self, state: PyTree, transition: Transition) -> tuple[PyTree, PyTree]:
+        """At each step, with leading axis ``[num_envs]``: return the state and a memo of what depends on the episode.
+
+        Reset a done env's memory here, after this step's memo: the next transition opens a new episode.
+        """
+        ...
+
+    def reward(self, state: PyTree, transition: Transition, memo: PyTree) -> Array:
+        """Return raw bonuses for any leading axes; pure, with the parameters from before the update."""
+        ...
+
+    def update(self, state: PyTree, key: Array, batch: Transition) -> tuple[PyTree, Metrics]:
+        """Learn from ``[num_steps, num_envs]`` transitions; ``batch.bonus is None`` marks the warm-up's batch."""
+        ...
+
+
+class Resets(Protocol):
+    """Where episodes start: afresh, from a pool, or from an archive."""
+
+    def init(self, key: Array, spec: Spec) -> PyTree: ...
+
+    def observe(self, state: PyTree, env_state: PyTree, transition: Transition) -> PyTree:
+        """See every step, leading axis ``[num_envs]``; `env_state` is the state before auto-reset."""
+        ...
+
+    def reset(self, state: PyTree, key: Array) -> tuple[PyTree, PyTree]:
+        """Return the first observation and state of one episode (no leading axis; the loop vmaps over keys)."""
+        ...
+
+
+# --- settings -------------------------------------------------------------------------------------------------------
+
+
+def number(default: float, *, gt=None, ge=None, lt=None, le=None) -> Any:
+    """Declare a traced setting with its bounds: a pytree leaf that may be a float, an array scalar or a tracer."""
+    return struct.field(default=default, metadata={"bounds": (gt, ge, lt, le)})
+
+
+def static(default: Any, *, ge: int | None = None, choices: tuple[str, ...] | None = None) -> Any:
+    """Declare a setting that shapes the program: part of the tree's structure, a new value compiles again."""
+    return struct.field(
+        pytree_node=False, default=default, metadata={"bounds": (None, ge, None, None), "choices": choices}
+    )
+
+
+def check_settings(component: Any, name: str) -> None:
+    """Raise :class:`SettingError` where a field of `component` breaks the bounds it was declared with.
+
+    Only concrete values are looked at: a traced number passes. `name` prefixes the field in the message.
+    """
+    for field in dataclasses.fields(component):
+        meta, value, label = field.metadata, getattr(component, field.name), f"{name}.{field.name}"
+        if meta.get("choices"):
+            check_choice(value, meta["choices"], label)
+        elif "bounds" in meta:
+            if not field.metadata.get("pytree_node", True):  # static: validated by its annotation
+                kind = getattr(field.type, "__name__", field.type)
+                if kind == "bool" and not isinstance(value, bool):
+                    raise SettingError(f"{label} must be True or False, got {value!r}")
+                if kind == "int":
+                    check_int(value, label, ge=meta["bounds"][1])
+            else:
+                check_number(value, label, *meta["bounds"])
+
+
+def check_number(value: Any, label: str, gt=None, ge=None, lt=None, le=None) -> None:
+    """Raise :class:`SettingError` unless `value` is a tracer or one finite number within the bounds."""
+    if isinstance(value, jax.core.Tracer):
+        return
+    try:
+        array = np.asarray(value, dtype=np.float64)
+        right = not isinstance(value, (bool, str, bytes))
+    except (TypeError, ValueError):
+        array, right = np.zeros(()), False
+    if not right:
+        raise SettingError(f"{label} must be a number, got {value!r}")
+    if array.ndim:
+        raise SettingError(f"{label} must be one number, got shape {array.shape}; jax.vmap over several values instead")
+    bounds = [(gt, ">", array.__gt__), (ge, ">=", array.__ge__), (lt, "<", array.__lt__), (le, "<=", array.__le__)]
+    if not np.isfinite(array) or not all(holds(bound) for bound, _, holds in bounds if bound is not None):
+        wanted = " and ".join(f"{sign} {bound:g}" for bound, sign, _ in bounds if bound is not None)
+        raise SettingError(f"{label} must be {wanted or 'finite'}, got {value}")
+
+
+def check_int(value: Any, label: str, *, ge: int | None = None, le: int | None = None) -> None:
+    """Raise :class:`SettingError` unless `value` is a Python (or NumPy) integer within the bounds."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        hint = " (it shapes the program, so it cannot be traced)" if isinstance(value, jax.core.Tracer) else ""
+        raise SettingError(f"{label} must be an integer{hint}, got {value!r}")
+    if ge is not None and value < ge:
+        raise SettingError(f"{label} must be >= {ge}, got {value}")
+    if le is not None and value > le:
+        raise SettingError(f"{label} must be <= {le}, got {value}")
+
+
+def check_choice(value: Any, choices: Iterable[str], label: str) -> None:
+    """Raise :class:`SettingError` unless `value` is one of `choices`; the message offers the nearest."""
+    choices = list(choices)
+    if value not in choices:
+        near = nearest(str(value), choices)
+        shown = near or (choices if len(choices) <= 12 else [])
+        hint = f"; did you mean {' or '.join(near)}?" if near else f"; choose from {', '.join(shown)}" if shown else ""
+        raise SettingError(f"{label}: unknown value {value!r}{hint}")
+
+
+def nearest(word: str, words: Iterable[str], count: int = 3) -> list[str]:
+    """Return up to `count` of `words` that look like `word`, best first, whatever the case."""
+    lowered = {candidate.lower(): candidate for candidate in words}
+    found = difflib.get_close_matches(word.lower(), lowered, n=count, cutoff=0.5)
+    found += [name for name in lowered if word and name.startswith(word.lower()) and name not in found]
+    return [lowered[name] for name in found[:count]]
