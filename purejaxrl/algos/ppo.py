@@ -89,7 +89,7 @@ def ppo_loss(ppo: PPO, params: PyTree, apply: Callable, batch: Minibatch) -> tup
 
 @struct.dataclass
 class PPO:
-    """Settings of PPO; the defaults learn CartPole. Methods: the :class:`~purejaxrl.types.Learner` protocol."""
+    """Proximal policy optimisation; the defaults learn CartPole."""
 
     learning_rate: float = number(2.5e-4, gt=0)  # Adam's step size
     gamma: float = number(0.99, ge=0, le=1)  # discount of the extrinsic return

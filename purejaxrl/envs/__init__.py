@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnax
 import jax.numpy as jnp
+import numpy as np
 from gymnax import registration
 
 from purejaxrl.types import Array, SettingError, check_choice
@@ -19,16 +20,24 @@ def ids() -> list[str]:
     return list(gymnax.registered_envs)
 
 
-def settings(env_id: str) -> dict[str, Any]:
-    """What :func:`make` accepts for this id, with defaults: constructor arguments first, then EnvParams' fields.
+def settings(env_id: str, **constructor: Any) -> dict[str, Any]:
+    """What :func:`make` accepts for this id, with its defaults under these constructor arguments.
+
+    Constructor arguments come first, then EnvParams' fields.
 
     Raises:
       SettingError: for an unknown id, with the nearest ones.
     """
-    found = dict(_constructor_settings(env_id))
-    _, params = gymnax.make(env_id)
-    found |= {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}
-    return found
+    _, params = _construct(env_id, constructor)
+    fields = {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}
+    return constructor_settings(env_id) | constructor | fields
+
+
+def constructor_settings(env_id: str) -> dict[str, Any]:
+    """The constructor's arguments alone, with their defaults."""
+    check_choice(env_id, ids(), "env")
+    parameters = inspect.signature(registration._registry[env_id]).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
 def make(env_id: str, **kwargs: Any) -> tuple[Any, Any]:
@@ -39,33 +48,47 @@ def make(env_id: str, **kwargs: Any) -> tuple[Any, Any]:
     Raises:
       SettingError: (a ValueError) for an unknown id or setting, with the nearest names.
     """
-    constructor = {name: kwargs[name] for name in _constructor_settings(env_id) if name in kwargs}
-    env, params = gymnax.make(env_id, **constructor)
-    rest = {name: value for name, value in kwargs.items() if name not in constructor}
+    known = constructor_settings(env_id)
+    env, params = _construct(env_id, {name: value for name, value in kwargs.items() if name in known})
     fields = {field.name for field in dataclasses.fields(params)}
-    for name in rest:
-        check_choice(name, [*constructor, *_constructor_settings(env_id), *fields], f"env {env_id}")
-    return env, dataclasses.replace(params, **rest)
+    for name in kwargs:
+        check_choice(name, [*known, *fields], f"env {env_id}")
+    return env, dataclasses.replace(params, **{name: kwargs[name] for name in kwargs if name in fields})
 
 
-def _constructor_settings(env_id: str) -> dict[str, Any]:
+def _construct(env_id: str, constructor: dict[str, Any]) -> tuple[Any, Any]:
     check_choice(env_id, ids(), "env")
-    parameters = inspect.signature(registration._registry[env_id]).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    try:
+        return gymnax.make(env_id, **constructor)
+    except Exception as error:  # whatever the environment's own constructor raises
+        given = ", ".join(f"{name}={value!r}" for name, value in constructor.items())
+        raise SettingError(f"env {env_id} cannot be made with ({given}): {type(error).__name__}: {error}") from error
 
 
-def cells(env: Any) -> tuple[Callable[[Any], Array], tuple[int, int]] | None:
-    """Ground truth for exploration: ``(cell_fn, (rows, columns))`` of a tabular environment, or None.
+class Cells(NamedTuple):
+    """Ground truth for exploration: an environment's true states as cells of a map."""
 
-    ``cell_fn(state)`` is the int32 id, ``row * columns + column``, of one true state. An environment of one's own offers
-    its pair as ``env.cells()``.
+    cell_fn: Callable[[Any], Array]  # of one env state, to the int32 id of its cell, in [0, num_cells)
+    num_cells: int
+    layout: np.ndarray  # int [rows, columns], the id of the cell that is shown there, -1 where there is none
+
+
+def cells(env: Any) -> Cells | None:
+    """The cells of a tabular environment, or None; an environment of one's own offers them as ``env.cells()``.
+
+    Only states that a step can arrive at have a cell: DeepSea's start, to which nothing leads, has none.
     """
     if hasattr(env, "cells"):
         return env.cells()
     if env.name == "DeepSea-bsuite":
-        size = env.size  # the row after the last is where episodes end
-        return lambda state: (state.row * size + state.column).astype(jnp.int32), (size + 1, size)
+        row, column = np.mgrid[1 : env.size + 1, : env.size]
+        return _cells(column <= row, lambda state: (state.row - 1, state.column))
     if env.name == "FourRooms-misc":
-        rows, columns = env.env_map.shape
-        return lambda state: (state.pos[0] * columns + state.pos[1]).astype(jnp.int32), (rows, columns)
+        return _cells(np.asarray(env.env_map), lambda state: (state.pos[0], state.pos[1]))
     return None
+
+
+def _cells(there: np.ndarray, position: Callable[[Any], tuple[Array, Array]]) -> Cells:
+    """Cells where `there` is true, numbered row by row; `position` gives a state's row and column."""
+    layout = np.where(there, np.cumsum(there).reshape(there.shape) - 1, -1)
+    return Cells(lambda state: jnp.asarray(layout, jnp.int32)[position(state)], int(there.sum()), layout)

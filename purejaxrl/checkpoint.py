@@ -1,0 +1,136 @@
+"""Saving and restoring states: the one module that knows Orbax.
+
+A checkpoint is a folder: ``manifest.json`` (format, and for each leaf its path, shape, dtype and SHA-256) beside the
+arrays, which Orbax writes. It is written under a temporary name and renamed, so it is there whole or not at all. Orbax
+itself loads flipped bits, other dtypes and missing leaves without a word, so everything is checked against the manifest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be written there, is damaged, or does not fit the state that was asked for."""
+
+
+def save(path: str | os.PathLike, state: Any) -> None:
+    """Save a pytree of arrays and typed keys, such as ``Result.state``, as the folder `path`.
+
+    Raises:
+      CheckpointError: (a ValueError) when `path` already exists.
+      OSError: when it cannot be written; nothing is left at `path` then.
+    """
+    from orbax.checkpoint import v1 as ocp
+
+    path = Path(path).absolute()
+    if path.exists():
+        raise CheckpointError(f"path {path} already exists; give a new folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays, entries = {}, []
+    for number, (name, leaf) in enumerate(_named_leaves(state)):
+        array = _to_numpy(leaf)
+        key = {"key": str(jax.random.key_impl(leaf))} if _is_key(leaf) else {}
+        entries.append({"path": name, **_signature(leaf), **key, "sha256": _digest(array)})
+        if array.size:  # Orbax refuses empty arrays; the manifest is enough for them
+            arrays[f"{number:05d}"] = array
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ocp.save(temporary / "arrays", arrays)
+        (temporary / "manifest.json").write_text(json.dumps({"format": FORMAT, "leaves": entries}, indent=1))
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def restore(path: str | os.PathLike, like: Any) -> Any:
+    """Load the state saved at `path`, with the structure of `like` (arrays or ShapeDtypeStructs), bit for bit.
+
+    Raises:
+      CheckpointError: (a ValueError) when there is no checkpoint, it is damaged, or its leaves differ from `like`'s in
+        name, shape or dtype; the message names the first difference.
+    """
+    from orbax.checkpoint import v1 as ocp
+
+    path = Path(path).absolute()
+    try:
+        manifest = json.loads((path / "manifest.json").read_text())
+        version, entries = manifest["format"], manifest["leaves"]
+    except OSError:
+        raise CheckpointError(f"{path} is not a checkpoint: it has no readable manifest.json") from None
+    except (ValueError, KeyError, TypeError):
+        raise CheckpointError(f"{path} is damaged: its manifest.json cannot be parsed") from None
+    if version != FORMAT:
+        raise CheckpointError(f"{path} has checkpoint format {version}; this version reads format {FORMAT}")
+    wanted = [{"path": name, **_signature(leaf)} for name, leaf in _named_leaves(like)]
+    _compare(path, [{key: entry.get(key) for key in ("path", "shape", "dtype")} for entry in entries], wanted)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            arrays = ocp.load(path / "arrays")
+    except Exception as error:
+        raise CheckpointError(f"{path} is damaged: its arrays cannot be read ({type(error).__name__})") from error
+    leaves = []
+    for number, (entry, leaf) in enumerate(zip(entries, jax.tree.leaves(like), strict=True)):
+        stored = arrays.get(f"{number:05d}", np.zeros(0))
+        if np.size(stored):
+            array = np.asarray(stored)
+        else:
+            array = np.zeros(leaf.shape, leaf.dtype)
+        if entry.get("sha256") != _digest(array):
+            raise CheckpointError(f"{path} is damaged: the data of {entry['path']} does not match its SHA-256")
+        array = jnp.asarray(array)
+        leaves.append(jax.random.wrap_key_data(array, impl=entry["key"]) if _is_key(leaf) else array)
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def _named_leaves(tree: Any) -> list[tuple[str, Any]]:
+    return [(jax.tree_util.keystr(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def _is_key(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _signature(leaf: Any) -> dict[str, Any]:
+    if not hasattr(leaf, "dtype"):
+        leaf = np.asarray(leaf)
+    return {"shape": list(leaf.shape), "dtype": str(leaf.dtype)}
+
+
+def _to_numpy(leaf: Any) -> np.ndarray:
+    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+
+
+def _digest(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def _compare(path: Path, saved: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> None:
+    for here, there in zip(saved, wanted, strict=False):
+        if here != there:
+            raise CheckpointError(f"{path} does not fit `like`: it holds {_show(here)} where {_show(there)} is wanted")
+    if len(saved) != len(wanted):
+        more, side = (saved, "`like` lacks") if len(saved) > len(wanted) else (wanted, "the checkpoint lacks")
+        extra = more[min(len(saved), len(wanted))]
+        raise CheckpointError(f"{path} does not fit `like`: {side} {_show(extra)}")
+
+
+def _show(entry: dict[str, Any]) -> str:
+    return f"{entry['path']} {entry['dtype']}{entry['shape']}"

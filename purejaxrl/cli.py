@@ -1,0 +1,289 @@
+"""The command line: one dataclass per verb, shown by tyro. Nothing heavy is imported before a verb is known."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Union
+
+import tyro
+from tyro.conf import arg
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclasses.dataclass
+class Train:
+    """Train with one algorithm on one environment, several seeds at once, and fill a run's folder.
+
+    Example: purejaxrl train --env DeepSea-bsuite --env.size 20 --bonus counts --seeds 8 --out runs/deepsea
+
+    --env.*, --algo.* and --bonus.* set what the chosen environment, algorithm and bonus offer: choose them and ask for
+    --help again.
+    """
+
+    env: str
+    """The environment's id; `purejaxrl list` shows them."""
+    algo: str = "ppo"
+    """The algorithm."""
+    bonus: str = "none"
+    """The exploration bonus, or none."""
+    total_steps: int = 500_000
+    """Environment steps per seed, rounded down to whole updates."""
+    num_envs: int = 4
+    """Environments per seed, stepped in parallel."""
+    seeds: int = 1
+    """How many seeds run at once."""
+    seed: int = 0
+    """The first seed; the others follow it."""
+    visits: bool = False
+    """Count exactly how often each true state is visited (tabular environments)."""
+    out: Path | None = None
+    """The run's folder; by default runs/ENV-ALGO-BONUS-N with the next free N."""
+
+
+@dataclasses.dataclass
+class Eval:
+    """Play fresh episodes with a trained run's policies.
+
+    Example: purejaxrl eval runs/deepsea --episodes 128
+    """
+
+    run: tyro.conf.Positional[Path]
+    """The run's folder."""
+    episodes: int = 128
+    """Episodes per seed."""
+    seed: int = 0
+    """The episodes' own seed; training's keys are not touched."""
+    sample: bool = False
+    """Sample actions instead of taking the most likely ones."""
+
+
+@dataclasses.dataclass
+class Report:
+    """Write one HTML page about a run, or comparing several: learning curves and visitation maps.
+
+    Example: purejaxrl report runs/ppo runs/counts --out comparison.html
+    """
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """The runs' folders."""
+    out: Path | None = None
+    """The page; by default report.html in the only run's folder, or in the folder that holds the first run."""
+    title: str = ""
+    """A heading; by default the environment's id."""
+    open: bool = False
+    """Open the page in a browser."""
+
+
+@dataclasses.dataclass
+class List:
+    """Show every environment, algorithm and bonus."""
+
+
+VERBS = {"train": Train, "eval": Eval, "report": Report, "list": List}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The entry point. Exits with 0 when done, 2 when a setting is wrong, 130 when interrupted."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv == ["--version"]:
+        from purejaxrl import __version__
+
+        print(__version__)
+        return
+    try:
+        _main(argv)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of a pipe has gone: `purejaxrl list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ValueError as error:
+        from purejaxrl.checkpoint import CheckpointError
+        from purejaxrl.types import SettingError
+
+        if not isinstance(error, (SettingError, CheckpointError)):
+            raise
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
+
+
+def _fail(message: str) -> None:
+    print(f"purejaxrl: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _main(argv: list[str]) -> None:
+    if argv[:1] != ["train"]:
+        command = _parse(argv, VERBS)
+    else:
+        _spread_over_cores()
+        command = _parse(argv, VERBS | {"train": _with_settings(argv, {})})
+        # Defaults may follow from the constructor (DeepSea's step limit from its size), so parse again knowing it.
+        if constructor := _constructor(command):
+            command = _parse(argv, VERBS | {"train": _with_settings(argv, constructor)})
+    _ACTIONS[type(command).__name__](command)
+
+
+def _parse(argv: list[str], verbs: dict[str, type]) -> Any:
+    members = tuple(Annotated[cls, tyro.conf.subcommand(name)] for name, cls in verbs.items())
+    return tyro.cli(
+        tyro.conf.OmitSubcommandPrefixes[Union[members]],  # type: ignore[valid-type]  # noqa: UP007
+        prog="purejaxrl",
+        args=argv,
+        description="Reinforcement learning and exploration in pure JAX.",
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.SuppressFixed),
+    )
+
+
+def _spread_over_cores() -> None:
+    """Give JAX one CPU device per core, so that seeds run beside each other; it must happen before JAX starts."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "host_platform_device_count" not in flags:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={cores}".strip()
+
+
+def _with_settings(argv: list[str], constructor: dict[str, Any]) -> type:
+    """Train, with the settings of the environment, algorithm and bonus that `argv` chooses as nested fields."""
+    from purejaxrl import algos, bonuses, envs, runs
+
+    chosen = {name: _peek(argv, name) for name in ("env", "algo", "bonus")}
+    fields: list[Any] = []
+    if chosen["env"] is not None:
+        defaults = envs.settings(chosen["env"], **constructor)
+        typed = [(name, type(value), value) for name, value in defaults.items() if _is_scalar(value)]
+        fields.append(_nested("env", dataclasses.make_dataclass("EnvSettings", typed, frozen=True)))
+    for package, kind in ((algos, "algo"), (bonuses, "bonus")):
+        default = runs.component(package, kind, chosen[kind] or getattr(Train, kind), {})
+        if default is not None:
+            fields.append(_nested(kind, type(default)))
+    return dataclasses.make_dataclass("Train", fields, bases=(Train,), namespace={"__doc__": Train.__doc__})
+
+
+def _nested(name: str, cls: type) -> tuple[str, Any, Any]:
+    return f"{name}_settings", Annotated[cls, arg(name=name)], dataclasses.field(default=cls(), kw_only=True)
+
+
+def _constructor(command: Any) -> dict[str, Any]:
+    """The environment's constructor arguments that differ from their defaults."""
+    from purejaxrl import envs
+
+    defaults = envs.constructor_settings(command.env)
+    chosen = vars(command.env_settings)
+    return {name: chosen[name] for name in defaults if name in chosen and chosen[name] != defaults[name]}
+
+
+def _peek(argv: list[str], name: str) -> str | None:
+    """The value of ``--name`` in `argv`, which says what further options there are."""
+    for here, following in zip(argv, [*argv[1:], None], strict=True):
+        if here == f"--{name}":
+            return following
+        if here.startswith(f"--{name}="):
+            return here.split("=", 1)[1]
+    return None
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, (bool, int, float, str))
+
+
+def _settings(settings: Any) -> dict[str, Any]:
+    """Every setting that JSON can hold, which leaves out a user's own functions."""
+    found = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    return {name: value for name, value in found.items() if _is_scalar(value) or isinstance(value, tuple)}
+
+
+def _train(command: Train) -> None:
+    from purejaxrl import runs
+    from purejaxrl.progress import Progress
+
+    nested = {kind: getattr(command, f"{kind}_settings", None) for kind in ("env", "algo", "bonus")}
+    config = runs.Config(
+        env=command.env,
+        algo=command.algo,
+        bonus=command.bonus,
+        total_steps=command.total_steps,
+        num_envs=command.num_envs,
+        seeds=command.seeds,
+        seed=command.seed,
+        visits=command.visits,
+        **{f"{kind}_settings": {} if settings is None else _settings(settings) for kind, settings in nested.items()},
+    )
+    out = command.out or _next_folder(f"{command.env}-{command.algo}-{command.bonus}")
+    progress = Progress()
+    summary = runs.run(config, out, progress)
+    final = summary["final_return_mean"]
+    shown = "no episode ended in the last tenth" if final is None else f"mean final return {final:.4g}"
+    progress.say(
+        f"{out}: {shown} over {config.seeds} seed{'s' * (config.seeds > 1)}, {summary['env_steps']:,} steps each, "
+        f"{summary['steps_per_second']:,.0f} steps/s, {summary['run_seconds']:.1f} s after "
+        f"{summary['compile_seconds']:.1f} s of compiling"
+    )
+    if summary["interrupted"]:
+        progress.say(f"interrupted after {summary['updates']} updates; `purejaxrl eval` and `report` can read the folder")
+        sys.exit(130)
+
+
+def _next_folder(name: str) -> Path:
+    number = 1
+    while (folder := Path("runs") / f"{name}-{number}").exists():
+        number += 1
+    return folder
+
+
+def _eval(command: Eval) -> None:
+    from purejaxrl import runs
+
+    table = runs.evaluate(command.run, command.episodes, seed=command.seed, greedy=not command.sample)
+    from rich.table import Table
+
+    shown = Table(title=f"{command.episodes} episodes per seed, {'sampled' if command.sample else 'greedy'} actions")
+    for column in table.columns:
+        shown.add_column(column.replace("_", " "), justify="right")
+    for row in table.itertuples(index=False):
+        shown.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))
+    console = _stdout()
+    console.print(shown)
+    console.print(f"mean return over seeds: {table['mean_return'].mean():.4g}")
+
+
+def _report(command: Report) -> None:
+    from purejaxrl import report
+
+    path = report.write(command.runs, command.out, title=command.title)
+    print(path)
+    if command.open:
+        import webbrowser
+
+        webbrowser.open(path.absolute().as_uri())
+
+
+def _list(command: List) -> None:
+    from purejaxrl import algos, bonuses, discovery, envs
+
+    console = _stdout()
+    for package, title in ((algos, "Algorithms"), (bonuses, "Bonuses")):
+        console.print(f"[bold]{title}[/bold]")
+        for name in discovery.names(package):
+            summary = (discovery.load(package, name).__doc__ or "").strip().splitlines()[0]
+            console.print(f"  {name:<10} {summary}", highlight=False, markup=False)
+    console.print("[bold]Environments[/bold]")
+    for env_id in envs.ids():
+        console.print(f"  {env_id}", highlight=False)
+
+
+def _stdout() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+_ACTIONS = {"Train": _train, "Eval": _eval, "Report": _report, "List": _list}
+
+if __name__ == "__main__":
+    main()

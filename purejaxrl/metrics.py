@@ -1,0 +1,97 @@
+"""Metrics as tidy frames: one row per configuration, seed and update."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from purejaxrl.types import SettingError
+
+FILE = "metrics.parquet"
+
+
+def frame(metrics: Mapping[str, Any], seeds: Sequence[int], *, first_update: int = 1) -> pd.DataFrame:
+    """Arrays ``[num_seeds, num_updates]`` as a tidy frame: ``config_id, seed, update, env_steps, ...``.
+
+    `update` counts from 1: a row's `env_steps` are the steps taken when that update was done.
+    """
+    arrays = {name: np.asarray(array) for name, array in metrics.items() if np.ndim(array) == 2}  # noqa: PLR2004
+    num_updates = next(iter(arrays.values())).shape[1]
+    columns = {
+        "config_id": np.zeros(len(seeds) * num_updates, np.int64),
+        "seed": np.repeat(np.asarray(seeds, np.int64), num_updates),
+        "update": np.tile(np.arange(first_update, first_update + num_updates), len(seeds)),
+        "env_steps": arrays.pop("env_steps").reshape(-1).astype(np.int64),
+    }
+    return pd.DataFrame(columns | {name: array.reshape(-1) for name, array in arrays.items()})
+
+
+def empty() -> pd.DataFrame:
+    """The frame of a run that was interrupted before its first update."""
+    columns = ["env_steps", "num_episodes", "episode_return", "episode_return_max", "episode_length", "bonus_mean"]
+    return frame({name: np.zeros((0, 0)) for name in columns}, [])
+
+
+def write(folder: Path, data: pd.DataFrame) -> None:
+    """Write the frame into a run's folder, replacing what is there in one step."""
+    temporary = folder / f".{FILE}.{os.getpid()}.tmp"
+    try:
+        data.to_parquet(temporary, index=False)
+        temporary.replace(folder / FILE)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(out: str | os.PathLike) -> pd.DataFrame:
+    """The metrics of a run's folder as a tidy frame.
+
+    Columns: `config_id`, `seed`, `update` (from 1), `env_steps`, `episode_return`, ... ; NaN where no episode ended.
+
+    Raises:
+      SettingError: (a ValueError) when the folder holds no readable metrics.
+    """
+    path = Path(out) / FILE
+    if not path.is_file():
+        raise SettingError(f"{out} is not a run's folder: it has no {FILE}")
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise SettingError(f"{path} cannot be read: {error}") from error
+
+
+def final_returns(data: pd.DataFrame) -> dict[int, float]:
+    """Per seed, the mean return of the episodes that ended in the last tenth of the updates; NaN if none did."""
+    last = data[data["update"] > data["update"].max() - max(int(data["update"].max()) // 10, 1)]
+    found = {}
+    for seed in data["seed"].unique():
+        rows = last[(last["seed"] == seed) & (last["num_episodes"] > 0)]
+        count = rows["num_episodes"].sum()
+        found[int(seed)] = float((rows["episode_return"] * rows["num_episodes"]).sum() / count) if count else np.nan
+    return found
+
+
+def first_success(data: pd.DataFrame, threshold: float) -> dict[int, int | None]:
+    """Per seed, how many episodes had ended after the update in which one first returned more than `threshold`."""
+    found: dict[int, int | None] = {}
+    for seed, rows in data.sort_values("update").groupby("seed"):
+        hits = np.flatnonzero(rows["episode_return_max"].to_numpy() > threshold)
+        found[int(seed)] = int(rows["num_episodes"].cumsum().to_numpy()[hits[0]]) if len(hits) else None  # type: ignore[arg-type]
+    return found
+
+
+def curve(data: pd.DataFrame, column: str, bins: int = 120) -> tuple[np.ndarray, np.ndarray]:
+    """A column per seed over environment steps, averaged in at most `bins` equal bins of updates.
+
+    Returns ``(env_steps [bins], values [num_seeds, bins])``; NaN where a seed has no value in a bin.
+    """
+    updates = int(data["update"].max())
+    edges = np.linspace(0, updates, min(bins, updates) + 1)
+    binned = data.assign(bin=np.searchsorted(edges, data["update"].to_numpy(), side="left") - 1)
+    values = binned.pivot_table(index="seed", columns="bin", values=column, aggfunc="mean", dropna=False)
+    steps = binned.groupby("bin")["env_steps"].max()
+    return steps.to_numpy(), values.reindex(columns=steps.index).to_numpy()

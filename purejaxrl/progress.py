@@ -1,0 +1,93 @@
+"""What a long command is doing, on stderr: a live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+import rich.progress
+from rich.console import Console
+from rich.text import Text
+
+PLAIN_SECONDS = 10  # between two lines where there is no terminal
+
+
+class Progress:
+    """Phases with their time, and a bar over environment steps with throughput, return and time left."""
+
+    def __init__(self, console: Console | None = None):
+        self.console = console or Console(stderr=True, highlight=False)
+        self._live = rich.progress.Progress(
+            rich.progress.SpinnerColumn(),
+            rich.progress.TextColumn("{task.description}"),
+            rich.progress.BarColumn(bar_width=24),
+            rich.progress.TextColumn("{task.percentage:>3.0f}%"),
+            rich.progress.TimeElapsedColumn(),
+            _Details(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+            transient=True,
+        )
+        self._task: rich.progress.TaskID | None = None
+        self._done = self._total = 0
+        self._started = self._last = 0.0
+        self._return = np.nan
+
+    def __enter__(self) -> Progress:
+        self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._live.stop()
+
+    def say(self, line: str) -> None:
+        """Print one line that stays."""
+        self.console.print(line, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Show that this is going on; phases of a second or more leave a line with their time."""
+        start = time.perf_counter()
+        task = self._live.add_task(name, total=None, details="")
+        if not self.console.is_terminal:
+            self.say(f"{name} ...")
+        try:
+            yield
+        finally:
+            self._live.remove_task(task)
+        seconds = time.perf_counter() - start
+        if seconds >= 1 and self.console.is_terminal:
+            self.say(f"{name}: {seconds:.1f} s")
+
+    @contextmanager
+    def training(self, total: int) -> Iterator[None]:
+        """Show a bar over `total` environment steps while :meth:`advance` is called."""
+        self._task = self._live.add_task("training", total=total, details="")
+        self._done, self._total, self._return = 0, total, np.nan
+        self._started = self._last = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._live.remove_task(self._task)
+
+    def advance(self, steps: int, rows: pd.DataFrame | None = None) -> None:
+        """Count `steps` more; `rows` are the new metrics, whose mean return is shown."""
+        self._done += steps
+        now = time.perf_counter()
+        if rows is not None and rows["episode_return"].notna().any():
+            self._return = rows["episode_return"].mean()
+        rate = self._done / max(now - self._started, 1e-9)
+        details = f"{self._done:,} of {self._total:,} steps, {rate:,.0f}/s, mean return {self._return:.4g}"
+        assert self._task is not None
+        self._live.update(self._task, completed=self._done, details=details)
+        if not self.console.is_terminal and (now - self._last > PLAIN_SECONDS or self._done == self._total):
+            self._last = now
+            self.say(f"training: {details}")
+
+
+class _Details(rich.progress.ProgressColumn):
+    def render(self, task: rich.progress.Task) -> Text:
+        return Text(task.fields["details"])

@@ -1,0 +1,242 @@
+"""One self-contained HTML page about a run, or comparing several: learning curves and visitation maps."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from purejaxrl import metrics, runs, stats
+from purejaxrl.envs import Cells
+from purejaxrl.types import SettingError
+
+COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]  # Okabe & Ito: safe for colour blindness
+STYLE = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "svg.fonttype": "none",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class RunData:
+    """What a page shows of one run."""
+
+    folder: Path
+    label: str
+    colour: str
+    config: runs.Config
+    summary: dict[str, Any]
+    frame: pd.DataFrame
+    visits: np.ndarray | None  # int [num_seeds, num_cells]
+    cells: Cells | None
+
+
+def write(folders: Sequence[Path], out: Path | None = None, *, title: str = "") -> Path:
+    """Write the page for these runs' folders and return its path.
+
+    Raises:
+      SettingError: when a folder is not a run's.
+    """
+    if not folders:
+        raise SettingError("runs: name at least one run's folder")
+    data = _read([Path(folder) for folder in folders])
+    if out is None:
+        out = (data[0].folder if len(data) == 1 else data[0].folder.parent) / "report.html"
+    title = title or " and ".join(dict.fromkeys(_env_label(run.config) for run in data))
+    page = _template().render(
+        title=title,
+        answers=[_answer(run) for run in data],
+        runs=data,
+        rows=[_row(run) for run in data],
+        curves=_curves(data),
+        maps=_maps(data),
+        commands=[_command(run.config) for run in data],
+        configs=[json.dumps(dataclasses.asdict(run.config), indent=2) for run in data],
+        versions=data[0].summary.get("versions", {}),
+    )
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary.write_text(page, encoding="utf-8")
+    temporary.replace(out)
+    return out
+
+
+def _read(folders: list[Path]) -> list[RunData]:
+    configs = [runs.read_config(folder) for folder in folders]
+    labels = _labels(configs)
+    found = []
+    for number, (folder, config, label) in enumerate(zip(folders, configs, labels, strict=True)):
+        try:
+            summary = json.loads((folder / "summary.json").read_text())
+        except (OSError, ValueError):
+            raise SettingError(f"{folder} has no readable summary.json: the run ended before it wrote one") from None
+        visits = cells = None
+        if (folder / "visits.npz").exists():
+            with np.load(folder / "visits.npz", allow_pickle=False) as stored:
+                visits = stored["visits"]
+            cells = runs.build(config).cells
+        frame = metrics.load(folder)
+        colour = COLOURS[number % len(COLOURS)]
+        found.append(RunData(folder, label, colour, config, summary, frame, visits, cells))
+    return found
+
+
+def _labels(configs: list[runs.Config]) -> list[str]:
+    """Algorithm and bonus, with the environment where it differs, numbered where that is not enough."""
+    names = [config.algo.upper() + (f" + {config.bonus}" if config.bonus != "none" else " alone") for config in configs]
+    if len({config.env for config in configs}) > 1:
+        names = [f"{name} on {config.env}" for name, config in zip(names, configs, strict=True)]
+    return [name if names.count(name) == 1 else f"{name} ({names[: i + 1].count(name)})" for i, name in enumerate(names)]
+
+
+def _env_label(config: runs.Config) -> str:
+    size = config.env_settings.get("size")
+    return f"{config.env}{f' of size {size}' if size else ''}"
+
+
+def _final(run: RunData) -> np.ndarray:
+    values = [math.nan if value is None else value for value in run.summary["final_return_per_seed"]]
+    return np.asarray(values, float)
+
+
+def _answer(run: RunData) -> str:
+    final = _final(run)
+    start = f"{run.label} took {run.summary['env_steps']:,} steps with each of {run.config.seeds} seeds"
+    if run.summary.get("interrupted"):
+        start += " before it was interrupted"
+    if not np.isfinite(final).any():
+        return f"{start}; no episode ended in the last tenth of the updates."
+    mean, low, high = stats.mean_interval(final)
+    interval = f" (95 % interval over seeds {low:.3g} to {high:.3g})" if len(final) > 1 else ""
+    return f"{start} and ended with a mean return of {mean:.3g}{interval}."
+
+
+def _row(run: RunData) -> dict[str, str]:
+    final, best = _final(run), run.frame["episode_return_max"].max() if len(run.frame) else math.nan
+    coverage = run.frame.groupby("seed")["coverage"].last().mean() if "coverage" in run.frame else math.nan
+    shown = {
+        "seeds": str(run.config.seeds),
+        "steps per seed": f"{run.summary['env_steps']:,}",
+        "final return, each seed": ", ".join(_number(value) for value in final),
+        "best episode": _number(best),
+        "cells visited": "" if math.isnan(coverage) else f"{100 * coverage:.0f} %",
+        "steps/s": f"{run.summary['steps_per_second']:,.0f}",
+        "compile": f"{run.summary['compile_seconds']:.0f} s",
+        "run": f"{run.summary['run_seconds']:.0f} s",
+    }
+    return shown
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.3g}"
+
+
+def _curves(data: list[RunData]) -> str:
+    """Mean episode return over environment steps with a 95 % bootstrap band over seeds, and each seed as a thin line."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8, 4.2), layout="constrained")
+        axes = figure.add_subplot()
+        for run in data:
+            if run.frame.empty:
+                continue
+            steps, values = metrics.curve(run.frame, "episode_return")
+            mean, low, high = stats.mean_interval(values)
+            axes.plot(steps, values.T, color=run.colour, alpha=0.2, linewidth=0.7)
+            axes.fill_between(steps, low, high, color=run.colour, alpha=0.2, linewidth=0)
+            axes.plot(steps, mean, color=run.colour, linewidth=2.2, label=run.label)
+        axes.set_xlabel("environment steps (one seed)")
+        axes.set_ylabel("episode return")
+        axes.xaxis.set_major_formatter(mpl.ticker.EngFormatter(sep=""))
+        axes.margins(x=0.01)
+        if axes.lines:
+            axes.legend(frameon=False, loc="best")
+        return _image(figure)
+
+
+def _maps(data: list[RunData]) -> str:
+    """How often each cell was visited, seeds together, on one logarithmic scale; unvisited cells stay hatched."""
+    shown = [run for run in data if run.visits is not None and run.cells is not None]
+    if not shown:
+        return ""
+    grids = []
+    for run in shown:
+        assert run.visits is not None and run.cells is not None
+        layout = run.cells.layout
+        grids.append(np.where(layout >= 0, run.visits.sum(0)[np.maximum(layout, 0)], -1))
+    top = max(max(grid.max() for grid in grids), 2)
+    with mpl.rc_context({**STYLE, "axes.grid": False}):
+        figure = Figure(figsize=(4.2 * len(shown) + 0.8, 4.4), layout="constrained")
+        axes_row = figure.subplots(1, len(shown), squeeze=False)[0]
+        image = None
+        for axes, run, grid in zip(axes_row, shown, grids, strict=True):
+            axes.imshow(np.where(grid == 0, 1.0, np.nan), cmap=mpl.colors.ListedColormap(["#e9e9ee"]))
+            norm = mpl.colors.LogNorm(1, top)
+            image = axes.imshow(np.where(grid > 0, grid, np.nan), cmap="viridis", norm=norm)
+            real = grid >= 0
+            axes.set_title(f"{run.label}: {100 * (grid[real] > 0).mean():.0f} % of {real.sum()} cells", fontsize=11)
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.spines[:].set_visible(False)
+        figure.colorbar(image, ax=axes_row.tolist(), label="visits, all seeds (grey: none)", shrink=0.85)
+        return _image(figure)
+
+
+def _image(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=160)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _command(config: runs.Config) -> str:
+    """The command that reproduces the run."""
+    words = ["purejaxrl train", f"--env {config.env}"]
+    for kind in ("env", "algo", "bonus"):
+        if kind != "env" and getattr(config, kind) != "none":
+            words.append(f"--{kind} {getattr(config, kind)}")
+        words += _flags(config, kind)
+    words += [f"--total-steps {config.total_steps}", f"--num-envs {config.num_envs}"]
+    words += [f"--seeds {config.seeds}", f"--seed {config.seed}", *(["--visits"] if config.visits else [])]
+    return " ".join(words)
+
+
+def _flags(config: runs.Config, kind: str) -> list[str]:
+    """Those settings of a component that differ from its defaults, as flags."""
+    settings = getattr(config, f"{kind}_settings")
+    if kind == "env":
+        defaults = runs.envs.settings(config.env)
+    else:
+        package = {"algo": runs.algos, "bonus": runs.bonuses}[kind]
+        default = runs.component(package, kind, getattr(config, kind), {})
+        defaults = {} if default is None else dataclasses.asdict(default)
+    found = []
+    for name, value in settings.items():
+        plain = list(defaults[name]) if isinstance(defaults[name], tuple) else defaults[name]
+        flag = f"--{kind}.{name.replace('_', '-')}"
+        if value == plain:
+            continue
+        if isinstance(value, bool):
+            found.append(flag if value else f"--{kind}.no-{name.replace('_', '-')}")
+        else:
+            found.append(f"{flag} {' '.join(map(str, value)) if isinstance(value, list) else value}")
+    return found
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(loader=jinja2.PackageLoader("purejaxrl", "templates"), autoescape=True)
+    return environment.get_template("report.html")

@@ -1,0 +1,346 @@
+"""A run's folder, and the host loop that fills it: jitted chunks of updates with progress, Ctrl-C and results between.
+
+The folder: ``config.json`` (written before anything compiles), ``metrics.parquet``, ``summary.json``, ``checkpoints/``
+with one folder per saved update, ``visits.npz`` where ground truth was asked for, and what `report` writes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+from jax.sharding import Mesh, PartitionSpec
+
+from purejaxrl import algos, bonuses, checkpoint, discovery, envs, evaluation, metrics
+from purejaxrl.progress import Progress
+from purejaxrl.train import Train, TrainState, make_train
+from purejaxrl.types import SettingError, check_choice, check_int
+
+FORMAT = 1
+CHUNK_STEPS = 2**17  # env steps of all lanes between two looks at the clock: about a second on two cores
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What a run is made of, as ``config.json`` keeps it: names and settings, all JSON values."""
+
+    env: str
+    algo: str
+    bonus: str = "none"
+    total_steps: int = 500_000
+    num_envs: int = 4
+    seeds: int = 1
+    seed: int = 0
+    visits: bool = False
+    env_settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    algo_settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    bonus_settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def seed_numbers(self) -> list[int]:
+        return list(range(self.seed, self.seed + self.seeds))
+
+
+@dataclasses.dataclass(frozen=True)
+class Components:
+    """The objects that a config names."""
+
+    env: Any
+    env_params: Any
+    learner: Any
+    bonus: Any
+    cells: envs.Cells | None  # when visits are counted
+
+
+def component(package: Any, kind: str, name: str, settings: dict[str, Any]) -> Any:
+    """The named learner or bonus with these settings; "none" is no bonus.
+
+    Raises:
+      SettingError: for an unknown name or setting, with the nearest ones.
+    """
+    if package is bonuses and name == "none":
+        return None
+    check_choice(name, [*discovery.names(package), *(["none"] if package is bonuses else [])], kind)
+    cls = discovery.load(package, name)
+    for field in settings:
+        check_choice(field, [field.name for field in dataclasses.fields(cls)], kind)
+    return cls(**{field: tuple(value) if isinstance(value, list) else value for field, value in settings.items()})
+
+
+def build(config: Config) -> Components:
+    """Make what a config names.
+
+    Raises:
+      SettingError: where a name or a setting is wrong.
+    """
+    env, env_params = envs.make(config.env, **config.env_settings)
+    learner = component(algos, "algo", config.algo, config.algo_settings)
+    bonus = component(bonuses, "bonus", config.bonus, config.bonus_settings)
+    cells = envs.cells(env) if config.visits else None
+    if config.visits and cells is None:
+        raise SettingError(f"visits: {config.env} has no discretised state to count; leave it off")
+    return Components(env, env_params, learner, bonus, cells)
+
+
+def read_config(folder: Path) -> Config:
+    """The config of a run's folder.
+
+    Raises:
+      SettingError: when the folder is not a run's, or its config cannot be used.
+    """
+    try:
+        content = json.loads((folder / "config.json").read_text())
+    except OSError:
+        raise SettingError(f"{folder} is not a run's folder: it has no readable config.json") from None
+    except ValueError:
+        raise SettingError(f"{folder / 'config.json'} is damaged: not JSON") from None
+    try:
+        if content.pop("format") != FORMAT:
+            raise SettingError(f"{folder / 'config.json'} has another format than {FORMAT}, the one this version reads")
+        return Config(**content)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise SettingError(f"{folder / 'config.json'} is damaged: {error}") from None
+
+
+def run(config: Config, out: Path, progress: Progress) -> dict[str, Any]:
+    """Train every seed of `config` at once, fill the folder `out` and return the summary.
+
+    An interrupt (Ctrl-C or SIGTERM) ends the run after the chunk under way and saves what was reached; a second one
+    ends it at once. ``summary["interrupted"]`` tells.
+
+    Raises:
+      SettingError: where a setting is wrong or `out` exists and is not an empty folder; nothing is written then.
+    """
+    parts = build(config)
+    check_int(config.seeds, "seeds", ge=1)
+    check_int(config.seed, "seed", ge=0, le=2**31 - 1)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        train = _bind(config, parts)
+    for warning in said:
+        progress.say(str(warning.message))
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SettingError(f"out: {out} exists and is not an empty folder; give another one, or remove it")
+    out.mkdir(parents=True, exist_ok=True)
+    _write_json(out / "config.json", {"format": FORMAT, **dataclasses.asdict(config)})
+
+    with _interruptible() as interrupted, progress:
+        loop = _Loop(config, parts, train, progress)
+        state, data = loop.state, []
+        for chunk in loop.chunks(interrupted):
+            state, new = chunk
+            data.append(new)
+        return _finish(config, out, loop, state, data, interrupted.is_set())
+
+
+def _bind(config: Config, parts: Components, components: tuple | None = None) -> Train:
+    """The run as pure functions; `components` replaces the numbers, so that they may be traced."""
+    learner, bonus, env_params = components or (parts.learner, parts.bonus, parts.env_params)
+    return make_train(
+        parts.env,
+        learner,
+        bonus=bonus,
+        env_params=env_params,
+        num_envs=config.num_envs,
+        total_steps=config.total_steps,
+        visits=None if parts.cells is None else (parts.cells.cell_fn, parts.cells.num_cells),
+    )
+
+
+class _Loop:
+    """Compiled init and chunk for all seeds, lanes spread over the devices that are there."""
+
+    def __init__(self, config: Config, parts: Components, train: Train, progress: Progress):
+        self.progress, self.train, self.seeds = progress, train, config.seed_numbers
+        self.numbers = (parts.learner, parts.bonus, parts.env_params)
+        per_update = config.seeds * config.num_envs * train.spec.num_steps
+        self.chunk = max(d for d in _divisors(train.num_updates) if d * per_update <= CHUNK_STEPS or d == 1)
+        devices = jax.devices()[: max(d for d in _divisors(config.seeds) if d <= len(jax.devices()))]
+        mesh, lanes = Mesh(np.asarray(devices), ("lanes",)), PartitionSpec("lanes")
+
+        def over_lanes(function):
+            def apply(numbers, lane):
+                # Numbers come in as arguments: baked in as constants, each new one would compile again.
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    return jax.vmap(lambda lane: function(_bind(config, parts, numbers), lane))(lane)
+
+            specs = {"in_specs": (PartitionSpec(), lanes), "out_specs": lanes}
+            return jax.shard_map(apply, mesh=mesh, check_vma=False, **specs)
+
+        init = jax.jit(over_lanes(lambda train, key: train.init(key)))
+        advance = jax.jit(over_lanes(lambda train, state: train.advance(state, self.chunk)), donate_argnums=1)
+        keys = jax.vmap(jax.random.key)(np.asarray(self.seeds, np.uint32))
+        start = time.perf_counter()
+        with progress.phase("compiling the start"):
+            compiled_init = init.lower(self.numbers, keys).compile()
+        with progress.phase("compiling the training"):
+            shapes = jax.eval_shape(init, self.numbers, keys)
+            self.advance = advance.lower(self.numbers, shapes).compile()
+        self.compile_seconds = time.perf_counter() - start
+        start = time.perf_counter()
+        with progress.phase("warming up" if train.warmup else "starting"):
+            self.state = jax.block_until_ready(compiled_init(self.numbers, keys))
+        self.run_seconds = time.perf_counter() - start
+
+    def chunks(self, interrupted: threading.Event) -> Iterator[tuple[TrainState, pd.DataFrame]]:
+        """Yield the state and the new rows after each chunk, until the end or an interrupt."""
+        state, lanes = self.state, len(self.seeds)
+        per_update = self.train.spec.num_envs * self.train.spec.num_steps * lanes
+        with self.progress.training(total=self.train.env_steps * lanes):
+            self.progress.advance(self.train.env_steps * lanes - self.train.num_updates * per_update)
+            for done in range(0, self.train.num_updates, self.chunk):
+                if interrupted.is_set():
+                    return
+                start = time.perf_counter()
+                state, found = self.advance(self.numbers, state)
+                rows = metrics.frame(jax.device_get(found), self.seeds, first_update=done + 1)
+                self.run_seconds += time.perf_counter() - start
+                self.progress.advance(self.chunk * per_update, rows)
+                yield state, rows
+
+
+def _finish(config: Config, out: Path, loop: _Loop, state: TrainState, data: list[pd.DataFrame], interrupted: bool):
+    frame = pd.concat(data, ignore_index=True) if data else metrics.empty()
+    frame = frame.sort_values(["seed", "update"], ignore_index=True)
+    updates = int(frame["update"].max()) if data else 0
+    metrics.write(out, frame)
+    with loop.progress.phase("saving"):
+        checkpoint.save(out / "checkpoints" / str(updates), state)
+        if state.visits is not None:
+            np.savez_compressed(out / "visits.npz", visits=np.asarray(state.visits))
+    returns = metrics.final_returns(frame) if data else {}
+    finite = [value for value in returns.values() if math.isfinite(value)]
+    per_update = loop.train.spec.num_envs * loop.train.spec.num_steps
+    steps = loop.train.env_steps - (loop.train.num_updates - updates) * per_update
+    summary = {
+        "env": config.env,
+        "algo": config.algo,
+        "bonus": config.bonus,
+        "seeds": config.seeds,
+        "env_steps": steps,
+        "updates": updates,
+        "final_return_mean": float(np.mean(finite)) if finite else None,
+        "final_return_per_seed": [returns.get(seed, math.nan) for seed in config.seed_numbers],
+        "steps_per_second": steps * config.seeds / loop.run_seconds,
+        "compile_seconds": loop.compile_seconds,
+        "run_seconds": loop.run_seconds,
+        "interrupted": interrupted and updates < loop.train.num_updates,
+        "versions": versions(),
+    }
+    _write_json(out / "summary.json", summary)
+    return summary
+
+
+def restore(folder: Path) -> tuple[Config, Components, TrainState]:
+    """Load a run's newest checkpoint: config, components, and the state with a leading axis of seeds.
+
+    Raises:
+      SettingError: when the folder is not a run's, or has no checkpoint.
+      CheckpointError: when the checkpoint is damaged.
+    """
+    config = read_config(folder)
+    parts = build(config)
+    steps = [int(path.name) for path in (folder / "checkpoints").glob("*") if path.name.isdecimal()]
+    if not steps:
+        raise SettingError(f"{folder} has no checkpoint: the run ended before it saved one")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        train = _bind(config, parts)
+    keys = jax.vmap(jax.random.key)(np.asarray(config.seed_numbers, np.uint32))
+    like = jax.eval_shape(jax.vmap(train.init), keys)
+    return config, parts, checkpoint.restore(folder / "checkpoints" / str(max(steps)), like)
+
+
+def evaluate(folder: Path, num_episodes: int, *, seed: int = 0, greedy: bool = True) -> pd.DataFrame:
+    """Play fresh episodes with each seed's policy: a row per training seed, with the return's mean, std and range.
+
+    Raises:
+      SettingError: when the folder is not a run's, or has no checkpoint.
+      CheckpointError: when the checkpoint is damaged.
+    """
+    config, parts, state = restore(folder)
+    keys = jax.random.split(jax.random.key(seed), config.seeds)
+
+    def one(state, key):
+        return evaluation.evaluate(
+            parts.env, parts.learner, state, key, num_episodes, env_params=parts.env_params, greedy=greedy
+        )
+
+    found = jax.device_get(jax.jit(jax.vmap(one))(state, keys))
+    returns, lengths = found.episode_return, found.episode_length
+    return pd.DataFrame(
+        {
+            "seed": config.seed_numbers,
+            "mean_return": returns.mean(1),
+            "std": returns.std(1),
+            "min": returns.min(1),
+            "max": returns.max(1),
+            "mean_length": lengths.mean(1),
+            "finished": found.finished.mean(1),
+        }
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on."""
+    packages = ("jax", "jaxlib", "gymnax", "flax", "optax", "numpy")
+    found = {package: importlib.metadata.version(package) for package in packages}
+    from purejaxrl import __version__
+
+    return {"purejaxrl": __version__, "python": platform.python_version(), **found}
+
+
+def _divisors(number: int) -> list[int]:
+    return [d for d in range(1, number + 1) if number % d == 0]
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
+    temporary.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    """The value with null for what JSON has no number for."""
+    if isinstance(value, dict):
+        return {name: _plain(child) for name, child in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(child) for child in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """An event that the first SIGINT or SIGTERM sets; a second one raises KeyboardInterrupt."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def handler(number, frame):
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)

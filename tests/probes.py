@@ -1,0 +1,156 @@
+"""Tiny environments that isolate one thing each, after the idea of Andy Jones's probe environments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from gymnax.environments import environment, spaces
+
+
+@struct.dataclass
+class State:
+    time: Any
+    x: Any  # what the observation shows
+
+
+@struct.dataclass
+class Params:
+    max_steps_in_episode: int = 1_000_000
+
+
+class Probe(environment.Environment):
+    """A base with one scalar observation and `actions` actions; subclasses give reward, end and next x."""
+
+    actions = 2
+    limit = 1_000_000
+
+    @property
+    def default_params(self):
+        return Params(max_steps_in_episode=self.limit)
+
+    def start(self, key):
+        return jnp.zeros(())
+
+    def reward(self, state, action):
+        return jnp.ones(())
+
+    def ends(self, state):
+        return jnp.zeros((), bool)
+
+    def next_x(self, key, state, action):
+        return state.x
+
+    def step_env(self, key, state, action, params):
+        reward = self.reward(state, action)
+        state = State(state.time + 1, self.next_x(key, state, action))
+        return self.obs(state), state, reward, self.ends(state), {}
+
+    def reset_env(self, key, params):
+        state = State(jnp.zeros((), jnp.int32), self.start(key))
+        return self.obs(state), state
+
+    def obs(self, state):
+        return jnp.reshape(state.x, (1,)).astype(jnp.float32)
+
+    def action_space(self, params=None):
+        return spaces.Discrete(self.actions)
+
+    def observation_space(self, params):
+        return spaces.Box(-10.0, 10.0, (1,))
+
+
+class ConstantReward(Probe):
+    """One step, reward 1: V = 1."""
+
+    def ends(self, state):
+        return state.time >= 1
+
+
+class RewardFromObs(ConstantReward):
+    """One step, the reward is the observation, ±1: V(x) = x."""
+
+    def start(self, key):
+        return jax.random.choice(key, jnp.array([-1.0, 1.0]))
+
+    def reward(self, state, action):
+        return state.x
+
+
+class RewardFromAction(ConstantReward):
+    """One step, +1 for action 1 and -1 for action 0."""
+
+    def reward(self, state, action):
+        return jnp.where(action == 1, 1.0, -1.0)
+
+
+class RewardFromObsAndAction(RewardFromObs):
+    """One step, +1 when the action fits the observation's sign."""
+
+    def reward(self, state, action):
+        return jnp.where((action == 1) == (state.x > 0), 1.0, -1.0)
+
+
+class Discounting(Probe):
+    """Two steps, the reward of 1 at the end: V(0) = γ, V(1) = 1."""
+
+    def reward(self, state, action):
+        return (state.time >= 1).astype(jnp.float32)
+
+    def next_x(self, key, state, action):
+        return state.x + 1
+
+    def ends(self, state):
+        return state.time >= 2
+
+
+class TimeLimited(Probe):
+    """Reward 1 for ever, cut by a time limit of 5 steps: V = 1 / (1 - γ) only where truncation bootstraps."""
+
+    limit = 5
+
+
+class BothFlags(TimeLimited):
+    """As TimeLimited, but the step at the limit also terminates: V(x) = Σ γ^k over the steps left; x is the time."""
+
+    def next_x(self, key, state, action):
+        return state.time + 1.0
+
+    def ends(self, state):
+        return state.time >= 5
+
+
+class Target(Probe):
+    """Continuous: one step, the reward is -(a - 0.5 x)², the action is in [-1, 1]."""
+
+    def start(self, key):
+        return jax.random.choice(key, jnp.array([-1.0, 1.0]))
+
+    def reward(self, state, action):
+        return -jnp.square(action[0] - 0.5 * state.x)
+
+    def ends(self, state):
+        return state.time >= 1
+
+    def action_space(self, params=None):
+        return spaces.Box(-1.0, 1.0, (1,))
+
+
+class Clock(Probe):
+    """x counts the steps of all time of this env's episodes: length 3 ends by termination, 4 actions, one masked."""
+
+    actions = 3
+
+    def next_x(self, key, state, action):
+        return state.x + 1
+
+    def ends(self, state):
+        return state.time >= 3
+
+    def reward(self, state, action):
+        return jnp.asarray(action, jnp.float32)
+
+    def action_mask(self, state, params):
+        return jnp.arange(3) != 2
