@@ -55,9 +55,9 @@ def standardise(moments: Moments, x: Any, clip: float) -> Any:
 
 
 def scale_by_std(moments: Moments, x: Array) -> Array:
-    """Return x / σ, not centred; x itself where σ is zero (a constant stream has no scale)."""
+    """Return x / σ, not centred; x itself where σ is rounding noise (a constant stream has no scale)."""
     std = jnp.sqrt(moments.var)
-    return x / jnp.where(std > 1e-8, std, 1.0)
+    return x / jnp.where(std > 1e-5 * jnp.abs(moments.mean), std, 1.0)
 
 
 def discounted(reward: Array, running: Array, gamma: float | Array, first: Array | None = None) -> tuple[Array, Array]:

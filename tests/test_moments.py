@@ -37,8 +37,9 @@ def test_standardise_clips_and_survives_constant_columns():
 
 
 def test_scale_by_std_leaves_a_constant_stream_alone():
-    running = moments.update(moments.init(jnp.zeros(())), jnp.full((4, 3), 2.0))
-    np.testing.assert_allclose(moments.scale_by_std(running, jnp.array([2.0])), [2.0])
+    for constant in (0.0, 0.1, -2.0, 1e-6):
+        running = moments.update(moments.init(jnp.zeros(())), jnp.full((4, 3), constant))
+        np.testing.assert_allclose(moments.scale_by_std(running, jnp.array([constant])), [constant])
 
 
 def test_discounted_runs_over_time_not_envs():
