@@ -2,9 +2,9 @@
 
 rejax needs gymnax < 1.0 (five values from `step`), hence a virtual environment of its own:
 
-    python3.11 -m venv /tmp/v/rejax
-    /tmp/v/rejax/bin/pip install rejax==0.1.3 gymnax==0.0.9 jax==0.10.2 flax==0.12.8 distrax==0.1.9
-    /tmp/v/rejax/bin/python benchmarks/rejax_ppo.py --env CartPole-v1 --seeds 2
+    python3.11 -m venv .venv-rejax
+    .venv-rejax/bin/pip install rejax==0.1.3 gymnax==0.0.9 jax==0.10.2 flax==0.12.8 distrax==0.1.9
+    .venv-rejax/bin/python benchmarks/rejax_ppo.py --env CartPole-v1 --seeds 2
 
 * Flags that are left out keep rejax's own defaults; the line reports every value used.
 * All seeds train in one vmapped program; `train_seconds` is its only execution, all seeds
@@ -61,9 +61,7 @@ def make_algo(args):
         skip_initial_evaluation=True,
         **{name: value for name, value in given.items() if value is not None},
     )
-    return algo.replace(
-        eval_callback=lambda algo, state, key: (), reward_normalization_discount=algo.gamma
-    )
+    return algo.replace(eval_callback=lambda algo, state, key: (), reward_normalization_discount=algo.gamma)
 
 
 def make_greedy(algo, state):
@@ -83,10 +81,7 @@ def make_greedy(algo, state):
 def mean_returns(algo, state, key):
     """Mean undiscounted return of one trained seed, by the way its actions are chosen."""
     policies = {"sampled": algo.make_act(state), "greedy": make_greedy(algo, state)}
-    return {
-        name: evaluate(act, key, algo.env, algo.env_params, EPISODES)[1].mean()
-        for name, act in policies.items()
-    }
+    return {name: evaluate(act, key, algo.env, algo.env_params, EPISODES)[1].mean() for name, act in policies.items()}
 
 
 def timed(function, *inputs):

@@ -24,7 +24,7 @@ _PUBLIC = {
     "restore": "checkpoint",
     "save": "checkpoint",
 }
-__all__ = ["__version__", *_PUBLIC]
+__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604 # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,8 @@
 """Saving and restoring states: the one module that knows Orbax.
 
-A checkpoint is a folder: ``manifest.json`` (format, and for each leaf its path, shape, dtype and SHA-256) beside the
-arrays, which Orbax writes. It is written under a temporary name and renamed, so it is there whole or not at all. Orbax
-itself loads flipped bits, other dtypes and missing leaves without a word, so everything is checked against the manifest.
+A checkpoint is a folder: ``manifest.json`` (format, and each leaf's path, shape, dtype and SHA-256) beside the
+arrays, which Orbax writes. It is written under a temporary name and renamed: it is there whole or not at all. Orbax
+itself loads flipped bits, other dtypes and missing leaves without a word, so all is checked against the manifest.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def save(path: str | os.PathLike, state: Any) -> None:
         temporary.mkdir()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ocp.save(temporary / "arrays", arrays)
+            ocp.save(str(temporary / "arrays"), arrays)
         (temporary / "manifest.json").write_text(json.dumps({"format": FORMAT, "leaves": entries}, indent=1))
         temporary.rename(path)
     finally:
@@ -83,16 +83,13 @@ def restore(path: str | os.PathLike, like: Any) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            arrays = ocp.load(path / "arrays")
+            arrays = ocp.load(str(path / "arrays"))
     except Exception as error:
         raise CheckpointError(f"{path} is damaged: its arrays cannot be read ({type(error).__name__})") from error
     leaves = []
     for number, (entry, leaf) in enumerate(zip(entries, jax.tree.leaves(like), strict=True)):
         stored = arrays.get(f"{number:05d}", np.zeros(0))
-        if np.size(stored):
-            array = np.asarray(stored)
-        else:
-            array = np.zeros(leaf.shape, leaf.dtype)
+        array = np.asarray(stored) if np.size(stored) else np.zeros(leaf.shape, leaf.dtype)
         if entry.get("sha256") != _digest(array):
             raise CheckpointError(f"{path} is damaged: the data of {entry['path']} does not match its SHA-256")
         array = jnp.asarray(array)

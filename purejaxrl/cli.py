@@ -225,7 +225,9 @@ def _train(command: Train) -> None:
         f"{summary['compile_seconds']:.1f} s of compiling"
     )
     if summary["interrupted"]:
-        progress.say(f"interrupted after {summary['updates']} updates; `purejaxrl eval` and `report` can read the folder")
+        progress.say(
+            f"interrupted after {summary['updates']} updates; `purejaxrl eval` and `report` can read the folder"
+        )
         sys.exit(130)
 
 

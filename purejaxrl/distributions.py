@@ -11,8 +11,7 @@ from flax import struct
 Array = jax.Array
 
 
-@struct.dataclass
-class Categorical:
+class Categorical(struct.PyTreeNode):
     """Over ``num_actions`` actions."""
 
     logits: Array  # [..., num_actions], need not be normalised
@@ -39,8 +38,7 @@ class Categorical:
         return -jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1)
 
 
-@struct.dataclass
-class Gaussian:
+class Gaussian(struct.PyTreeNode):
     """Independent normals; log-probability and entropy sum over the last `event_ndim` axes, those of the action."""
 
     mean: Array  # [..., *action_shape]

@@ -20,7 +20,7 @@ def frame(metrics: Mapping[str, Any], seeds: Sequence[int], *, first_update: int
 
     `update` counts from 1: a row's `env_steps` are the steps taken when that update was done.
     """
-    arrays = {name: np.asarray(array) for name, array in metrics.items() if np.ndim(array) == 2}  # noqa: PLR2004
+    arrays = {name: np.asarray(array) for name, array in metrics.items() if np.ndim(array) == 2}
     num_updates = next(iter(arrays.values())).shape[1]
     columns = {
         "config_id": np.zeros(len(seeds) * num_updates, np.int64),
@@ -66,22 +66,28 @@ def load(out: str | os.PathLike) -> pd.DataFrame:
 
 def final_returns(data: pd.DataFrame) -> dict[int, float]:
     """Per seed, the mean return of the episodes that ended in the last tenth of the updates; NaN if none did."""
-    last = data[data["update"] > data["update"].max() - max(int(data["update"].max()) // 10, 1)]
+    seed, update, count, value = (_column(data, name) for name in ("seed", "update", "num_episodes", "episode_return"))
+    last = (update > update.max() - max(int(update.max()) // 10, 1)) & (count > 0)
     found = {}
-    for seed in data["seed"].unique():
-        rows = last[(last["seed"] == seed) & (last["num_episodes"] > 0)]
-        count = rows["num_episodes"].sum()
-        found[int(seed)] = float((rows["episode_return"] * rows["num_episodes"]).sum() / count) if count else np.nan
+    for number in np.unique(seed):
+        rows = last & (seed == number)
+        found[int(number)] = float(np.average(value[rows], weights=count[rows])) if rows.any() else np.nan
     return found
 
 
 def first_success(data: pd.DataFrame, threshold: float) -> dict[int, int | None]:
     """Per seed, how many episodes had ended after the update in which one first returned more than `threshold`."""
+    data = data.sort_values("update")
+    seed, count, best = (_column(data, name) for name in ("seed", "num_episodes", "episode_return_max"))
     found: dict[int, int | None] = {}
-    for seed, rows in data.sort_values("update").groupby("seed"):
-        hits = np.flatnonzero(rows["episode_return_max"].to_numpy() > threshold)
-        found[int(seed)] = int(rows["num_episodes"].cumsum().to_numpy()[hits[0]]) if len(hits) else None  # type: ignore[arg-type]
+    for number in np.unique(seed):
+        hits = np.flatnonzero(best[seed == number] > threshold)
+        found[int(number)] = int(count[seed == number].cumsum()[hits[0]]) if len(hits) else None
     return found
+
+
+def _column(data: pd.DataFrame, name: str) -> np.ndarray:
+    return np.asarray(data[name])
 
 
 def curve(data: pd.DataFrame, column: str, bins: int = 120) -> tuple[np.ndarray, np.ndarray]:
@@ -89,9 +95,9 @@ def curve(data: pd.DataFrame, column: str, bins: int = 120) -> tuple[np.ndarray,
 
     Returns ``(env_steps [bins], values [num_seeds, bins])``; NaN where a seed has no value in a bin.
     """
-    updates = int(data["update"].max())
+    updates = int(_column(data, "update").max())
     edges = np.linspace(0, updates, min(bins, updates) + 1)
-    binned = data.assign(bin=np.searchsorted(edges, data["update"].to_numpy(), side="left") - 1)
+    binned = data.assign(bin=np.searchsorted(edges, _column(data, "update"), side="left") - 1)
     values = binned.pivot_table(index="seed", columns="bin", values=column, aggfunc="mean", dropna=False)
-    steps = binned.groupby("bin")["env_steps"].max()
-    return steps.to_numpy(), values.reindex(columns=steps.index).to_numpy()
+    steps = binned.pivot_table(index="bin", values="env_steps", aggfunc="max")
+    return _column(steps, "env_steps"), values.reindex(columns=steps.index).to_numpy()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 Array = jax.Array
 
 
-class Moments(NamedTuple):
+class Moments(struct.PyTreeNode):
     """Running moments over everything seen; `mean` and `var` are pytrees shaped like one sample."""
 
     mean: Any

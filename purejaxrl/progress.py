@@ -77,8 +77,9 @@ class Progress:
         """Count `steps` more; `rows` are the new metrics, whose mean return is shown."""
         self._done += steps
         now = time.perf_counter()
-        if rows is not None and rows["episode_return"].notna().any():
-            self._return = rows["episode_return"].mean()
+        found = np.zeros(0) if rows is None else np.asarray(rows["episode_return"].dropna())
+        if found.size:
+            self._return = found.mean()
         rate = self._done / max(now - self._started, 1e-9)
         details = f"{self._done:,} of {self._total:,} steps, {rate:,.0f}/s, mean return {self._return:.4g}"
         assert self._task is not None

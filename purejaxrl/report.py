@@ -14,16 +14,18 @@ from typing import Any
 
 import jinja2
 import matplotlib as mpl
+import matplotlib.cm
+import matplotlib.colors
+import matplotlib.ticker
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from purejaxrl import metrics, runs, stats
-from purejaxrl.envs import Cells
 from purejaxrl.types import SettingError
 
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]  # Okabe & Ito: safe for colour blindness
-STYLE = {
+STYLE: Any = {
     "font.size": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -43,8 +45,8 @@ class RunData:
     config: runs.Config
     summary: dict[str, Any]
     frame: pd.DataFrame
-    visits: np.ndarray | None  # int [num_seeds, num_cells]
-    cells: Cells | None
+    visits: Any  # int [num_seeds, num_cells], or None
+    cells: Any  # envs.Cells, or None
 
 
 def write(folders: Sequence[Path], out: Path | None = None, *, title: str = "") -> Path:
@@ -102,7 +104,9 @@ def _labels(configs: list[runs.Config]) -> list[str]:
     names = [config.algo.upper() + (f" + {config.bonus}" if config.bonus != "none" else " alone") for config in configs]
     if len({config.env for config in configs}) > 1:
         names = [f"{name} on {config.env}" for name, config in zip(names, configs, strict=True)]
-    return [name if names.count(name) == 1 else f"{name} ({names[: i + 1].count(name)})" for i, name in enumerate(names)]
+    return [
+        name if names.count(name) == 1 else f"{name} ({names[: i + 1].count(name)})" for i, name in enumerate(names)
+    ]
 
 
 def _env_label(config: runs.Config) -> str:
@@ -123,18 +127,18 @@ def _answer(run: RunData) -> str:
     if not np.isfinite(final).any():
         return f"{start}; no episode ended in the last tenth of the updates."
     mean, low, high = stats.mean_interval(final)
-    interval = f" (95 % interval over seeds {low:.3g} to {high:.3g})" if len(final) > 1 else ""
-    return f"{start} and ended with a mean return of {mean:.3g}{interval}."
+    interval = f" (95 % interval over seeds {_number(low)} to {_number(high)})" if len(final) > 1 else ""
+    return f"{start} and ended with a mean return of {_number(mean)}{interval}."
 
 
 def _row(run: RunData) -> dict[str, str]:
-    final, best = _final(run), run.frame["episode_return_max"].max() if len(run.frame) else math.nan
-    coverage = run.frame.groupby("seed")["coverage"].last().mean() if "coverage" in run.frame else math.nan
+    final, best = _final(run), np.asarray(run.frame["episode_return_max"])
+    coverage = np.asarray(run.frame.groupby("seed")["coverage"].last()).mean() if "coverage" in run.frame else math.nan
     shown = {
         "seeds": str(run.config.seeds),
         "steps per seed": f"{run.summary['env_steps']:,}",
         "final return, each seed": ", ".join(_number(value) for value in final),
-        "best episode": _number(best),
+        "best episode": _number(np.nanmax(best) if np.isfinite(best).any() else math.nan),
         "cells visited": "" if math.isnan(coverage) else f"{100 * coverage:.0f} %",
         "steps/s": f"{run.summary['steps_per_second']:,.0f}",
         "compile": f"{run.summary['compile_seconds']:.0f} s",
@@ -143,12 +147,13 @@ def _row(run: RunData) -> dict[str, str]:
     return shown
 
 
-def _number(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.3g}"
+def _number(value: Any) -> str:
+    """Three digits, and what is as good as zero as 0; a dash where there is nothing."""
+    return "–" if math.isnan(value) else "0" if abs(value) < 5e-4 else f"{value:.3g}"
 
 
 def _curves(data: list[RunData]) -> str:
-    """Mean episode return over environment steps with a 95 % bootstrap band over seeds, and each seed as a thin line."""
+    """Mean episode return over environment steps, a 95 % bootstrap band over seeds, and each seed as a thin line."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 4.2), layout="constrained")
         axes = figure.add_subplot()
@@ -162,7 +167,7 @@ def _curves(data: list[RunData]) -> str:
             axes.plot(steps, mean, color=run.colour, linewidth=2.2, label=run.label)
         axes.set_xlabel("environment steps (one seed)")
         axes.set_ylabel("episode return")
-        axes.xaxis.set_major_formatter(mpl.ticker.EngFormatter(sep=""))
+        axes.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=""))
         axes.margins(x=0.01)
         if axes.lines:
             axes.legend(frameon=False, loc="best")
@@ -171,29 +176,32 @@ def _curves(data: list[RunData]) -> str:
 
 def _maps(data: list[RunData]) -> str:
     """How often each cell was visited, seeds together, on one logarithmic scale; unvisited cells stay hatched."""
-    shown = [run for run in data if run.visits is not None and run.cells is not None]
+    shown = [run for run in data if run.visits is not None]
     if not shown:
         return ""
     grids = []
     for run in shown:
-        assert run.visits is not None and run.cells is not None
         layout = run.cells.layout
         grids.append(np.where(layout >= 0, run.visits.sum(0)[np.maximum(layout, 0)], -1))
-    top = max(max(grid.max() for grid in grids), 2)
+    top = max(2, *(grid.max() for grid in grids))
     with mpl.rc_context({**STYLE, "axes.grid": False}):
         figure = Figure(figsize=(4.2 * len(shown) + 0.8, 4.4), layout="constrained")
         axes_row = figure.subplots(1, len(shown), squeeze=False)[0]
-        image = None
+        norm = matplotlib.colors.LogNorm(1, top)
         for axes, run, grid in zip(axes_row, shown, grids, strict=True):
-            axes.imshow(np.where(grid == 0, 1.0, np.nan), cmap=mpl.colors.ListedColormap(["#e9e9ee"]))
-            norm = mpl.colors.LogNorm(1, top)
-            image = axes.imshow(np.where(grid > 0, grid, np.nan), cmap="viridis", norm=norm)
+            axes.imshow(np.where(grid == 0, 1.0, np.nan), cmap=matplotlib.colors.ListedColormap(["#e9e9ee"]))
+            axes.imshow(np.where(grid > 0, grid, np.nan), cmap="viridis", norm=norm)
             real = grid >= 0
             axes.set_title(f"{run.label}: {100 * (grid[real] > 0).mean():.0f} % of {real.sum()} cells", fontsize=11)
             axes.set_xticks([])
             axes.set_yticks([])
             axes.spines[:].set_visible(False)
-        figure.colorbar(image, ax=axes_row.tolist(), label="visits, all seeds (grey: none)", shrink=0.85)
+        figure.colorbar(
+            matplotlib.cm.ScalarMappable(norm, "viridis"),
+            ax=axes_row.tolist(),
+            label="visits, all seeds (grey: none)",
+            shrink=0.85,
+        )
         return _image(figure)
 
 

@@ -218,7 +218,7 @@ class _Loop:
 def _finish(config: Config, out: Path, loop: _Loop, state: TrainState, data: list[pd.DataFrame], interrupted: bool):
     frame = pd.concat(data, ignore_index=True) if data else metrics.empty()
     frame = frame.sort_values(["seed", "update"], ignore_index=True)
-    updates = int(frame["update"].max()) if data else 0
+    updates = int(np.asarray(frame["update"]).max()) if data else 0
     metrics.write(out, frame)
     with loop.progress.phase("saving"):
         checkpoint.save(out / "checkpoints" / str(updates), state)

@@ -33,8 +33,7 @@ from purejaxrl.types import (
 RETURN_STD_GAMMA = 0.99  # of the return that normalise="return_std" scales by: RND's value, so coefs stay comparable
 
 
-@struct.dataclass
-class TrainState:
+class TrainState(struct.PyTreeNode):
     """Everything a run is: saving it and going on gives the same run. ``E`` is num_envs."""
 
     learner: PyTree
@@ -48,9 +47,9 @@ class TrainState:
     update: Array  # int32 scalar, updates done
     episode_return: Array  # float32 [E], so far
     episode_length: Array  # int32 [E], so far
-    bonus_moments: moments.Moments | None  # of the raw bonus or its return
-    bonus_return: Array | None  # float32 [E], discounted, not cut at episodes' ends
-    visits: Array | None  # int32 [num_cells], how often each cell was arrived at, warm-up included
+    bonus_moments: PyTree  # Moments of the raw bonus or its return, where it is normalised
+    bonus_return: Any  # float32 [E], discounted, not cut at episodes' ends, for "return_std"
+    visits: Any  # int32 [num_cells], how often each cell was arrived at, warm-up included; None when not asked for
 
 
 class Result(NamedTuple):
@@ -58,8 +57,7 @@ class Result(NamedTuple):
     metrics: Metrics  # each [num_updates, ...]
 
 
-@struct.dataclass
-class FreshResets:
+class FreshResets(struct.PyTreeNode):
     """The environment's own resets."""
 
     env: Any = struct.field(pytree_node=False)
@@ -150,9 +148,10 @@ def make_train(
     if resets is None:
         resets = FreshResets(env, env_params)
     train = Train(env, learner, bonus, env_params, resets, visits, spec, warmup)
-    for component in (learner, bonus):
-        if hasattr(component, "check"):
-            component.check(train.learner_spec if component is learner else spec)
+    for component, its_spec in ((learner, train.learner_spec), (bonus, spec)):
+        check = getattr(component, "check", None)
+        if check is not None:
+            check(its_spec)
     return train
 
 
@@ -176,7 +175,7 @@ class Train:
         key, learner_key, bonus_key, actor_key, resets_key, env_key, warmup_key = jax.random.split(key, 7)
         resets = self.resets.init(resets_key, spec)
         obs, env_state = self._reset(resets, env_key)
-        scaled = self.bonus is not None and self.bonus.normalise != "none"
+        normalise = "none" if self.bonus is None else self.bonus.normalise
         state = TrainState(
             learner=self.learner.init(learner_key, self.learner_spec),
             bonus=None if self.bonus is None else self.bonus.init(bonus_key, spec),
@@ -189,8 +188,8 @@ class Train:
             update=jnp.zeros((), jnp.int32),
             episode_return=jnp.zeros(num_envs),
             episode_length=jnp.zeros(num_envs, jnp.int32),
-            bonus_moments=moments.init(jnp.zeros(())) if scaled else None,
-            bonus_return=jnp.zeros(num_envs) if scaled and self.bonus.normalise == "return_std" else None,
+            bonus_moments=moments.init(jnp.zeros(())) if normalise != "none" else None,
+            bonus_return=jnp.zeros(num_envs) if normalise == "return_std" else None,
             visits=None if self.visits is None else jnp.zeros(self.visits[1], jnp.int32),
         )
         return self._warm_up(state, warmup_key) if self.warmup else state
@@ -370,4 +369,3 @@ def _check_component(component: Any, name: str, methods: tuple[str, ...]) -> Non
         raise SettingError(f"{name}: {type(component).__name__} has no {', '.join(missing)} (see purejaxrl.types)")
     if dataclasses.is_dataclass(component):
         check_settings(component, name)
-

@@ -1,8 +1,8 @@
 """What every part of the library agrees on: the transition, the spec, the protocols, and how settings are declared.
 
 A component (learner, bonus, resets) is a frozen dataclass of settings, registered as a pytree by
-``flax.struct.dataclass``. Its numbers, declared with :func:`number`, are leaves: they can be traced, vmapped and differ
-from lane to lane without compiling again. What shapes the program is declared with :func:`static`. Components hold no
+``flax.struct.PyTreeNode``. Its numbers, declared with :func:`number`, are leaves: they can be traced, vmapped and
+differ from lane to lane without compiling again. What shapes the program is declared with :func:`static`. Components hold no
 state: their methods are pure functions of the state that is passed in.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import numbers
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -18,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.core import Tracer
 
 Array = jax.Array
 PyTree = Any
@@ -31,8 +31,7 @@ class SettingError(ValueError):
     """A setting is wrong; the message names the field and what would be right. Raised before anything compiles."""
 
 
-@struct.dataclass
-class Transition:
+class Transition(struct.PyTreeNode):
     """One environment step; stacked over a rollout, every leaf has the leading axes ``[num_steps, num_envs]``.
 
     What a run does not use is ``None`` and costs nothing.
@@ -205,13 +204,15 @@ def check_settings(component: Any, name: str) -> None:
 
 def check_number(value: Any, label: str, gt=None, ge=None, lt=None, le=None) -> None:
     """Raise :class:`SettingError` unless `value` is a tracer or one finite number within the bounds."""
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         return
     try:
         array = np.asarray(value, dtype=np.float64)
         right = not isinstance(value, (bool, str, bytes))
     except (TypeError, ValueError):
         array, right = np.zeros(()), False
+    if isinstance(value, (bool, np.bool_)):
+        right = True  # a flag among numbers, as gymnax's parameters have
     if not right:
         raise SettingError(f"{label} must be a number, got {value!r}")
     if array.ndim:
@@ -224,8 +225,8 @@ def check_number(value: Any, label: str, gt=None, ge=None, lt=None, le=None) -> 
 
 def check_int(value: Any, label: str, *, ge: int | None = None, le: int | None = None) -> None:
     """Raise :class:`SettingError` unless `value` is a Python (or NumPy) integer within the bounds."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        hint = " (it shapes the program, so it cannot be traced)" if isinstance(value, jax.core.Tracer) else ""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        hint = " (it shapes the program, so it cannot be traced)" if isinstance(value, Tracer) else ""
         raise SettingError(f"{label} must be an integer{hint}, got {value!r}")
     if ge is not None and value < ge:
         raise SettingError(f"{label} must be >= {ge}, got {value}")

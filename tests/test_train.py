@@ -1,4 +1,4 @@
-"""The loop's contracts, with a learner (a carry and a member index per env) and a bonus (episodic memory) of its own."""
+"""The loop's contracts, with a learner (carry and member index per env) and a bonus (episodic memory) of their own."""
 
 import re
 import warnings
@@ -52,7 +52,11 @@ class Ensemble:
         differs = jnp.zeros(()) if batch.bonus is None else jnp.abs(replayed - batch.bonus).max()
         return (
             {"w": state["w"] * scale, "seen": state["seen"] + batch.reward.size},
-            {"replay_difference": differs, "carry_start": actor0["carry"].mean(), "carry_mean": batch.extras["carry"].mean()},
+            {
+                "replay_difference": differs,
+                "carry_start": actor0["carry"].mean(),
+                "carry_mean": batch.extras["carry"].mean(),
+            },
         )
 
 
@@ -210,7 +214,9 @@ def test_own_learner_and_bonus_over_learning_rate_and_coefficient():
 
 @pytest.mark.parametrize("normalise", types.NORMALISERS)
 def test_bonus_is_scaled_as_numpy_scales_it(normalise):
-    train = make(probes.Clock(), Ensemble(), bonus=EpisodicSteps(coef=3.0, normalise=normalise), num_envs=5, total_steps=90)
+    train = make(
+        probes.Clock(), Ensemble(), bonus=EpisodicSteps(coef=3.0, normalise=normalise), num_envs=5, total_steps=90
+    )
     state, got = train.init(jax.random.key(0)), []
     for _ in range(3):
         state, metrics = train.advance(state, 1)
@@ -289,7 +295,9 @@ COMPONENTS = {
     "ppo": (lambda: PPO(num_steps=8, hidden=(8,), num_minibatches=2, num_epochs=2), None),
     "ppo_counts": (lambda: PPO(num_steps=8, hidden=(8,), num_minibatches=2, num_epochs=2), Counts(table_size=64)),
     "ppo_rnd": (
-        lambda: PPO(num_steps=8, hidden=(8,), num_minibatches=2, num_epochs=2, normalise_obs=True, normalise_reward=True),
+        lambda: PPO(
+            num_steps=8, hidden=(8,), num_minibatches=2, num_epochs=2, normalise_obs=True, normalise_reward=True
+        ),
         RND(warmup_steps=8, hidden=(8,), embedding_size=8),
     ),
     "own": (Ensemble, EpisodicSteps()),
@@ -474,4 +482,3 @@ def test_a_metric_may_not_hide_another():
 
     with pytest.raises(SettingError, match="bonus: its metric 'env_steps' has a name that is already taken"):
         jax.eval_shape(make(probes.Clock(), bonus=Clashing()), jax.random.key(0))
-

@@ -31,20 +31,18 @@ from purejaxrl import moments, networks, returns
 from purejaxrl.types import Array, PyTree, SettingError, Spec, Transition, number, static
 
 
-@struct.dataclass
-class PPOState:
+class PPOState(struct.PyTreeNode):
     params: PyTree
     opt_state: PyTree
     updates: Array  # int32 scalar, updates done
     num_updates: Array  # int32 scalar, updates of the whole run: the schedule's length
-    obs_moments: moments.Moments | None
-    reward_moments: moments.Moments | None
-    running_return: Array | None  # [num_envs], discounted return so far
+    obs_moments: PyTree  # Moments, with normalise_obs
+    reward_moments: PyTree  # Moments, with normalise_reward
+    running_return: Any  # [num_envs], discounted return so far, with normalise_reward
     network: Any = struct.field(pytree_node=False)  # a flax module or a networks.Network
 
 
-@struct.dataclass
-class Minibatch:
+class Minibatch(struct.PyTreeNode):
     """What the loss sees, leading axis ``[minibatch_size]``; value-like fields have one column per value head."""
 
     obs: PyTree
@@ -87,8 +85,7 @@ def ppo_loss(ppo: PPO, params: PyTree, apply: Callable, batch: Minibatch) -> tup
     }
 
 
-@struct.dataclass
-class PPO:
+class PPO(struct.PyTreeNode):
     """Proximal policy optimisation; the defaults learn CartPole."""
 
     learning_rate: float = number(2.5e-4, gt=0)  # Adam's step size

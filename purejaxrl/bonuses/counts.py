@@ -15,14 +15,12 @@ from purejaxrl.types import Array, PyTree, SettingError, Spec, Transition, numbe
 ROWS = 4
 
 
-@struct.dataclass
-class CountsState:
+class CountsState(struct.PyTreeNode):
     table: Array  # int32 [ROWS, table_size]
     salt: Array  # uint32 [features, 2], the hash's random odd multipliers
 
 
-@struct.dataclass
-class Counts:
+class Counts(struct.PyTreeNode):
     """Counts of hashed observations; lifelong.
 
     A count-min sketch (Cormode & Muthukrishnan 2005): each observation owns one cell in each of 4 rows and its count is

@@ -21,8 +21,7 @@ from purejaxrl import moments, networks
 from purejaxrl.types import Array, PyTree, Spec, Transition, number, static
 
 
-@struct.dataclass
-class RNDState:
+class RNDState(struct.PyTreeNode):
     target: PyTree
     predictor: PyTree
     opt_state: PyTree
@@ -44,8 +43,7 @@ class Embedding(nn.Module):
         return networks.dense(self.features)(x)
 
 
-@struct.dataclass
-class RND:
+class RND(struct.PyTreeNode):
     """Random network distillation; lifelong."""
 
     coef: float = number(1.0, ge=0)  # weight of the bonus, after it was normalised

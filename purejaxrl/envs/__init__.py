@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from gymnax import registration
 
-from purejaxrl.types import Array, SettingError, check_choice
+from purejaxrl.types import Array, SettingError, check_choice, check_number
 
 
 def ids() -> list[str]:
@@ -51,8 +51,11 @@ def make(env_id: str, **kwargs: Any) -> tuple[Any, Any]:
     known = constructor_settings(env_id)
     env, params = _construct(env_id, {name: value for name, value in kwargs.items() if name in known})
     fields = {field.name for field in dataclasses.fields(params)}
-    for name in kwargs:
+    for name, value in kwargs.items():
         check_choice(name, [*known, *fields], f"env {env_id}")
+        if name in fields and isinstance(getattr(params, name), (int, float)):
+            limit = {"ge": 1} if name == "max_steps_in_episode" else {}
+            check_number(value, f"env.{name}", **limit)
     return env, dataclasses.replace(params, **{name: kwargs[name] for name in kwargs if name in fields})
 
 

@@ -25,7 +25,9 @@ def train_on(env, name, **settings):
     bonus = discovery.load(bonuses, name)(**settings)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return purejaxrl.make_train(env, algos.PPO(num_steps=7, hidden=(8,)), bonus=bonus, num_envs=4, total_steps=7 * 4 * 3 + 8)
+        return purejaxrl.make_train(
+            env, algos.PPO(num_steps=7, hidden=(8,)), bonus=bonus, num_envs=4, total_steps=7 * 4 * 3 + 8
+        )
 
 
 def test_the_package_is_walked():
@@ -63,6 +65,4 @@ def test_the_order_of_envs_does_not_matter(name):
     batch = types.Transition(*[None] * 13).replace(next_obs=obs, obs=obs, reward=jnp.zeros((7, 4)))
     order = jnp.array([2, 0, 3, 1])
     shuffled = jax.tree.map(lambda x: x[:, order], batch)
-    np.testing.assert_allclose(
-        bonus.reward(state, shuffled, ()), bonus.reward(state, batch, ())[:, order], rtol=1e-5
-    )
+    np.testing.assert_allclose(bonus.reward(state, shuffled, ()), bonus.reward(state, batch, ())[:, order], rtol=1e-5)

@@ -27,7 +27,10 @@ def layers(params):
     tree = params["params"]
     torso = [tree["Torso_0"]["MLP_0"][name] for name in sorted(tree["Torso_0"]["MLP_0"])]
     extra = [tree["MLP_0"][name] for name in sorted(tree.get("MLP_0", {}))]
-    return [(np.asarray(p["kernel"], np.float64), np.asarray(p["bias"], np.float64)) for p in [*torso, *extra, tree["Dense_0"]]]
+    return [
+        (np.asarray(p["kernel"], np.float64), np.asarray(p["bias"], np.float64))
+        for p in [*torso, *extra, tree["Dense_0"]]
+    ]
 
 
 def forward(params, x):

@@ -1,0 +1,59 @@
+# Everything happens in .venv; PYTHON chooses the interpreter that makes it (3.11 or newer).
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet
+DEMO = $(BIN)/purejaxrl train --env DeepSea-bsuite --env.size 20 --visits --seeds 4 --total-steps 300000 \
+	--num-envs 32 --algo.num-steps 40 --algo.ent-coef 0.03
+
+.PHONY: demo test test-slow test-oldest check lint types notebooks clean
+
+demo: $(VENV)/.installed
+	@rm -rf runs/demo
+	@echo "1/3 PPO alone on DeepSea of size 20: a random walk finds the treasure once in 2^20 episodes"
+	@$(DEMO) --out runs/demo/alone
+	@echo "2/3 the same PPO with a bonus for states it has seen rarely"
+	@$(DEMO) --bonus counts --out runs/demo/counts
+	@echo "3/3 the report"
+	@$(BIN)/purejaxrl report runs/demo/alone runs/demo/counts --open
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n auto
+
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slow
+
+test-oldest: $(VENV)/bin/python
+	@grep -oP '^  "\K[a-z-]+>=[0-9.]+' pyproject.toml | grep -v hatchling | sed 's/>=/==/' > $(VENV)/oldest.txt
+	@$(PIP) --requirement $(VENV)/oldest.txt && $(PIP) --no-deps --editable .
+	$(BIN)/python -m pytest -n auto
+
+check: lint types test
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/pyright
+
+notebooks: $(VENV)/.installed-dev
+	for script in examples/*.py; do $(BIN)/jupytext --to ipynb $$script; done
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@echo "making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	@echo "installing purejaxrl and what it needs (about a minute)"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
+	@echo "installing purejaxrl with what its tests need (about a minute)"
+	@$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.installed

@@ -1,0 +1,298 @@
+"""The command line and the run's folder, mostly in this process; a few real processes for exits and signals."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import purejaxrl
+from purejaxrl import cli, runs
+
+TINY = ["--env", "DeepSea-bsuite", "--env.size", "4", "--num-envs", "2", "--algo.num-steps", "8", "--algo.hidden", "8"]
+
+
+def main(*argv):
+    """Run a command; its exit code."""
+    try:
+        cli.main([str(word) for word in argv])
+    except SystemExit as exit:
+        return exit.code or 0
+    return 0
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "x"
+    arguments = [
+        "--bonus",
+        "rnd",
+        "--bonus.warmup-steps",
+        20,
+        "--total-steps",
+        200,
+        "--seeds",
+        2,
+        "--seed",
+        3,
+        "--visits",
+    ]
+    assert main("train", *TINY, *arguments, "--out", folder) == 0
+    return folder
+
+
+def test_the_folder_holds_what_it_should(run_folder):
+    assert {path.name for path in run_folder.iterdir()} >= {
+        "config.json", "metrics.parquet", "summary.json", "checkpoints", "visits.npz",
+    }  # fmt: skip
+    config = json.loads((run_folder / "config.json").read_text())
+    assert config["env_settings"]["size"] == config["env_settings"]["max_steps_in_episode"] == 4
+    assert config["algo_settings"]["hidden"] == [8]
+    assert config["bonus_settings"]["warmup_steps"] == 20
+    summary = json.loads((run_folder / "summary.json").read_text())
+    assert summary["env_steps"] == 20 + 11 * 16  # 200 rounded down, the warm-up counted
+    assert {key: summary[key] for key in ("env", "algo", "bonus", "seeds", "interrupted")} == {
+        "env": "DeepSea-bsuite", "algo": "ppo", "bonus": "rnd", "seeds": 2, "interrupted": False,
+    }  # fmt: skip
+    assert len(summary["final_return_per_seed"]) == 2
+    np.testing.assert_allclose(summary["final_return_mean"], np.mean(summary["final_return_per_seed"]))
+    assert set(summary) >= {"steps_per_second", "compile_seconds", "run_seconds", "versions"}
+    with np.load(run_folder / "visits.npz") as stored:
+        assert stored["visits"].sum(1).tolist() == [summary["env_steps"]] * 2
+
+
+def test_load_gives_a_tidy_frame(run_folder):
+    frame = purejaxrl.load(run_folder)
+    assert frame["seed"].unique().tolist() == [3, 4]
+    assert frame[frame["seed"] == 3]["update"].tolist() == list(range(1, 12))
+    assert frame["env_steps"].max() == 196
+    assert {"episode_return", "bonus_mean", "bonus_raw_mean", "coverage", "rnd_loss", "entropy"} <= set(frame.columns)
+    assert isinstance(frame, pd.DataFrame)
+
+
+def test_seeds_are_those_of_a_run_of_their_own(run_folder, tmp_path):
+    arguments = [
+        "--bonus",
+        "rnd",
+        "--bonus.warmup-steps",
+        20,
+        "--total-steps",
+        200,
+        "--seeds",
+        1,
+        "--seed",
+        4,
+        "--visits",
+    ]
+    assert main("train", *TINY, *arguments, "--out", tmp_path / "alone") == 0
+    together, alone = purejaxrl.load(run_folder), purejaxrl.load(tmp_path / "alone")
+    together = together[together["seed"] == 4].reset_index(drop=True)
+    np.testing.assert_allclose(together["bonus_raw_mean"], alone["bonus_raw_mean"], rtol=1e-3)
+
+
+def test_eval_in_another_process(run_folder):
+    command = [sys.executable, "-m", "purejaxrl", "eval", str(run_folder), "--episodes", "5"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "5 episodes per seed, greedy actions" in done.stdout
+    assert "mean return over seeds" in done.stdout
+
+
+def test_evaluate_a_folder(run_folder):
+    table = runs.evaluate(run_folder, 6, greedy=False)
+    assert table["seed"].tolist() == [3, 4]
+    assert (table["mean_length"] == 4).all()
+    assert (table["finished"] == 1).all()
+
+
+def test_report(run_folder, tmp_path, capsys):
+    assert main("report", run_folder) == 0
+    assert capsys.readouterr().out.strip() == str(run_folder / "report.html")
+    page = (run_folder / "report.html").read_text()
+    assert "DeepSea-bsuite of size 4" in page
+    assert page.count("data:image/png;base64,") == 2
+    assert "http" not in page.replace("http-equiv", "")  # one file, no network
+    assert (
+        "purejaxrl train --env DeepSea-bsuite --env.size 4 --env.max-steps-in-episode 4 --algo ppo --algo.num-steps 8 "
+        "--algo.hidden 8 --bonus rnd --bonus.warmup-steps 20 --total-steps 200 --num-envs 2 --seeds 2 --seed 3 --visits"
+    ) in page.replace("--env.max-steps-in-episode 4 ", "--env.max-steps-in-episode 4 ")
+    assert main("report", run_folder, run_folder, "--out", tmp_path / "two.html", "--title", "<b>A & B</b>") == 0
+    page = (tmp_path / "two.html").read_text()
+    assert "&lt;b&gt;A &amp; B&lt;/b&gt;" in page
+    assert "PPO + rnd (2)" in page
+
+
+def test_list(capsys):
+    assert main("list") == 0
+    shown = capsys.readouterr().out
+    for name in ("ppo", "counts", "rnd", "DeepSea-bsuite", "Breakout-MinAtar"):
+        assert name in shown
+
+
+def test_top_level_help_imports_nothing_heavy():
+    code = (
+        "import sys\nfrom purejaxrl import cli\n"
+        "try:\n    cli.main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'jax', 'numpy', 'pandas', 'gymnax', 'matplotlib'} & set(sys.modules)\nassert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "train" in done.stdout
+
+
+def test_train_help_shows_the_settings_of_what_is_chosen(capsys):
+    assert main("train", "--env", "DeepSea-bsuite", "--bonus", "rnd", "--help") == 0
+    shown = capsys.readouterr().out
+    for option in ("--env.size", "--algo.learning-rate", "--bonus.warmup-steps", "--total-steps"):
+        assert option in shown
+    assert "--algo.loss" not in shown
+    assert main("--version") == 0
+    assert capsys.readouterr().out.strip() == purejaxrl.__version__
+
+
+BAD = [
+    ("--env CartPole", "env: unknown value 'CartPole'; did you mean CartPole-v1"),
+    ("--env CartPole-v1 --algo pp0", "algo: unknown value 'pp0'; did you mean ppo?"),
+    ("--env CartPole-v1 --bonus rdn", "bonus: unknown value 'rdn'; did you mean rnd?"),
+    ("--env CartPole-v1 --algo.learning-rate -1", "algo.learning_rate must be > 0, got -1"),
+    ("--env CartPole-v1 --algo.learning-rate nan", "algo.learning_rate must be > 0, got nan"),
+    ("--env CartPole-v1 --algo.learning-rate fast", "--algo.learning-rate"),
+    ("--env CartPole-v1 --algo.learning-rat 1", "--algo.learning-rate"),
+    ("--env CartPole-v1 --env.size 3", "--env.size"),
+    ("--env CartPole-v1 --env.max-steps-in-episode 0", "env.max_steps_in_episode must be >= 1, got 0"),
+    ("--env CartPole-v1 --total-steps 100", "total_steps must allow at least one update"),
+    ("--env CartPole-v1 --total-steps 1e", "--total-steps"),
+    ("--env CartPole-v1 --num-envs 1 --algo.num-steps 2", "algo.num_minibatches must be at most"),
+    ("--env CartPole-v1 --num-envs 0", "num_envs must be >= 1, got 0"),
+    ("--env CartPole-v1 --seeds 0", "seeds must be >= 1, got 0"),
+    ("--env CartPole-v1 --seed -1", "seed must be >= 0, got -1"),
+    ("--env CartPole-v1 --visits", "visits: CartPole-v1 has no discretised state"),
+    ("--env DeepSea-bsuite --env.size -2", "env DeepSea-bsuite cannot be made with (size=-2)"),
+    ("--env CartPole-v1 --bonus counts --bonus.table-size 100", "bonus.table_size must be a power of two"),
+    ("--env CartPole-v1 --out /dev/null/x", "/dev/null/x"),
+    ("", "--env"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD)
+def test_bad_input(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main("train", *arguments.split()) == 2
+    shown = capsys.readouterr().err
+    assert message in " ".join(shown.replace("│", " ").split())
+    assert "Traceback" not in shown
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_folder_is_refused_and_left_alone(tmp_path, capsys):
+    (tmp_path / "results.txt").write_text("mine")
+    assert main("train", *TINY, "--total-steps", 200, "--out", tmp_path) == 2
+    assert "exists and is not an empty folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["results.txt"]
+
+
+@pytest.mark.parametrize("verb", ["eval", "report"])
+def test_folders_that_are_no_runs(verb, run_folder, tmp_path, capsys):
+    assert main(verb, tmp_path) == 2
+    assert "is not a run's folder: it has no readable config.json" in capsys.readouterr().err
+    (tmp_path / "config.json").write_text("{")
+    assert main(verb, tmp_path) == 2
+    assert "is damaged: not JSON" in capsys.readouterr().err
+    (tmp_path / "config.json").write_text('{"format": 1, "environment": "x"}')
+    assert main(verb, tmp_path) == 2
+    assert "is damaged" in capsys.readouterr().err
+    (tmp_path / "config.json").write_bytes((run_folder / "config.json").read_bytes())
+    assert main(verb, tmp_path) == 2
+    assert "ended before it" in capsys.readouterr().err
+
+
+def test_eval_refuses_no_episodes(run_folder, capsys):
+    assert main("eval", run_folder, "--episodes", 0) == 2
+    assert "num_episodes must be >= 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_a_run_that_can_be_read(stop, tmp_path):
+    folder = tmp_path / "x"
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "purejaxrl",
+        "train",
+        *TINY,
+        "--total-steps",
+        "1000000000",
+        "--out",
+        str(folder),
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("training:"):
+                break
+        process.send_signal(stop)
+        rest = process.stderr.read()
+        assert process.wait(timeout=60) == 130
+    assert "interrupted after" in rest
+    assert "Traceback" not in rest
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["interrupted"]
+    frame = purejaxrl.load(folder)
+    assert frame["env_steps"].max() == summary["env_steps"] == 16 * summary["updates"]
+    assert len(runs.evaluate(folder, 2)) == 1
+    assert main("report", folder) == 0
+    assert "before it was interrupted" in (folder / "report.html").read_text()
+
+
+def test_an_interrupt_while_compiling_too(tmp_path):
+    folder = tmp_path / "x"
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "purejaxrl",
+        "train",
+        *TINY,
+        "--total-steps",
+        "1000000",
+        "--out",
+        str(folder),
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("compiling"):
+                break
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.wait(timeout=60) == 130
+    assert "Traceback" not in rest
+    assert json.loads((folder / "summary.json").read_text())["updates"] == 0
+    assert len(purejaxrl.load(folder)) == 0
+    assert len(runs.evaluate(folder, 2)) == 1
+    assert main("report", folder) == 0
+
+
+def test_the_default_folder_is_the_next_free_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("runs/CartPole-v1-ppo-none-1").mkdir(parents=True)
+    assert cli._next_folder("CartPole-v1-ppo-none") == Path("runs/CartPole-v1-ppo-none-2")
+
+
+def test_a_closed_pipe_is_no_error():
+    done = subprocess.run(
+        f"{sys.executable} -m purejaxrl list | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "Traceback" not in done.stderr
+    assert "Algorithms" in done.stdout

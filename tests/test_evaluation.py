@@ -1,0 +1,81 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import probes
+import pytest
+
+import purejaxrl
+from purejaxrl.algos import PPO
+from purejaxrl.types import SettingError
+
+LEARNER = PPO(num_steps=8, hidden=(8,))
+
+
+def trained(env, learner=LEARNER, updates=1):
+    train = purejaxrl.make_train(env, learner, num_envs=4, total_steps=4 * learner.num_steps * updates)
+    return jax.jit(train)(jax.random.key(0)).state
+
+
+def test_episodes_count_once_whatever_their_length():
+    """Episodes of 1 to 4 steps by a random start: returns are lengths, and all lengths are equally likely."""
+
+    class Short(probes.Probe):
+        def start(self, key):
+            return jax.random.randint(key, (), 1, 5).astype(jnp.float32)
+
+        def ends(self, state):
+            return state.time >= state.x
+
+    state = trained(Short())
+    found = purejaxrl.evaluate(Short(), LEARNER, state, jax.random.key(5), 2000)
+    np.testing.assert_array_equal(found.episode_return, found.episode_length)
+    assert found.finished.all()
+    np.testing.assert_allclose(np.bincount(found.episode_length, minlength=5)[1:] / 2000, 0.25, atol=0.04)
+
+
+def test_greedy_takes_the_mode_and_sampling_does_not():
+    state = trained(probes.Clock())
+    greedy = purejaxrl.evaluate(probes.Clock(), LEARNER, state, jax.random.key(1), 64)
+    sampled = purejaxrl.evaluate(probes.Clock(), LEARNER, state, jax.random.key(1), 64, greedy=False)
+    assert len(np.unique(greedy.episode_return)) == 1
+    assert len(np.unique(sampled.episode_return)) > 1
+    assert sampled.episode_return.max() <= 3  # the masked action, which pays 2 a step, is never taken
+
+
+def test_the_cap_stops_endless_episodes():
+    found = purejaxrl.evaluate(probes.Probe(), LEARNER, trained(probes.Probe()), jax.random.key(1), 3, max_steps=7)
+    assert found.episode_length.tolist() == [7] * 3
+    assert not found.finished.any()
+
+
+def test_time_limits_end_an_episode():
+    found = purejaxrl.evaluate(probes.TimeLimited(), LEARNER, trained(probes.TimeLimited()), jax.random.key(1), 3)
+    assert found.episode_length.tolist() == [5] * 3
+    assert found.finished.all()
+
+
+def test_jits_and_vmaps_over_seeds():
+    train = purejaxrl.make_train(probes.Clock(), LEARNER, num_envs=4, total_steps=32)
+    states = jax.jit(jax.vmap(train))(jax.random.split(jax.random.key(0), 3)).state
+    run = jax.jit(jax.vmap(lambda state, key: purejaxrl.evaluate(probes.Clock(), LEARNER, state, key, 5)))
+    assert run(states, jax.random.split(jax.random.key(1), 3)).episode_return.shape == (3, 5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_episodes": 0}, "num_episodes must be >= 1"),
+        ({"max_steps": 0}, "max_steps must be >= 1"),
+        ({"state": 3}, "state must be Result.state, got int"),
+        ({"env": "CartPole-v1"}, "env must be an environment"),
+    ],
+)
+def test_bad_input(change, message):
+    arguments = {"env": probes.Clock(), "state": None, "num_episodes": 2, "max_steps": None} | change
+    if arguments["state"] is None:
+        arguments["state"] = trained(probes.Clock())
+    with pytest.raises(SettingError, match=message):
+        purejaxrl.evaluate(
+            arguments["env"], LEARNER, arguments["state"], jax.random.key(0), arguments["num_episodes"],
+            max_steps=arguments["max_steps"],
+        )  # fmt: skip

@@ -1,0 +1,59 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+import purejaxrl
+from purejaxrl import metrics
+from purejaxrl.types import SettingError
+
+
+@pytest.fixture
+def frame():
+    """Two seeds, 20 updates of 10 steps; seed 7 has no episodes in the last tenth but one."""
+    updates = np.arange(1, 21)
+    arrays = {
+        "env_steps": np.tile(10 * updates, (2, 1)),
+        "num_episodes": np.array([[2] * 20, [1] * 18 + [0, 3]]),
+        "episode_return": np.array([updates, [1.0] * 18 + [np.nan, 9.0]]),
+        "episode_return_max": np.array([updates + 0.5, [1.0] * 18 + [np.nan, 9.0]]),
+    }
+    return metrics.frame(arrays, [5, 7])
+
+
+def test_frame_is_tidy(frame, tmp_path):
+    assert list(frame.columns[:4]) == ["config_id", "seed", "update", "env_steps"]
+    assert len(frame) == 40
+    row = frame[(frame["seed"] == 5) & (frame["update"] == 3)].iloc[0]
+    assert (row["env_steps"], row["episode_return"]) == (30, 3.0)
+    metrics.write(tmp_path, frame)
+    pd.testing.assert_frame_equal(purejaxrl.load(tmp_path), frame)
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.parquet"]
+
+
+def test_final_returns_weigh_episodes(frame):
+    """The last tenth are updates 19 and 20."""
+    assert metrics.final_returns(frame) == {5: 19.5, 7: 9.0}
+    empty = frame.assign(num_episodes=0)
+    assert np.isnan(list(metrics.final_returns(empty).values())).all()
+
+
+def test_first_success_counts_episodes(frame):
+    assert metrics.first_success(frame, 3.0) == {5: 6, 7: 21}
+    assert metrics.first_success(frame, 100.0) == {5: None, 7: None}
+
+
+def test_curve_averages_in_bins(frame):
+    steps, values = metrics.curve(frame, "episode_return", bins=10)
+    np.testing.assert_array_equal(steps, np.arange(20, 201, 20))
+    np.testing.assert_array_equal(values[0], np.arange(1.5, 20, 2))
+    np.testing.assert_array_equal(values[1], [1.0] * 9 + [9.0])
+    steps, values = metrics.curve(frame, "episode_return", bins=1000)
+    assert values.shape == (2, 20)
+
+
+def test_load_says_what_is_missing(tmp_path):
+    with pytest.raises(SettingError, match=r"it has no metrics.parquet"):
+        purejaxrl.load(tmp_path)
+    (tmp_path / "metrics.parquet").write_bytes(b"PAR1 cut")
+    with pytest.raises(SettingError, match="cannot be read"):
+        purejaxrl.load(tmp_path)
