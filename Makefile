@@ -23,10 +23,12 @@ test: $(VENV)/.installed-dev
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow
 
-test-oldest: $(VENV)/bin/python
-	@grep -oP '^  "\K[a-z-]+>=[0-9.]+' pyproject.toml | grep -v hatchling | sed 's/>=/==/' > $(VENV)/oldest.txt
-	@$(PIP) --requirement $(VENV)/oldest.txt && $(PIP) --no-deps --editable .
-	$(BIN)/python -m pytest -n auto
+test-oldest:
+	$(PYTHON) -m venv .venv-oldest
+	grep -oP '^  "\K[a-z0-9-]+>=[0-9.]+' pyproject.toml | grep -v hatchling | sed 's/>=/==/' > .venv-oldest/oldest.txt
+	.venv-oldest/bin/python -m pip install --quiet --requirement .venv-oldest/oldest.txt hatchling
+	.venv-oldest/bin/python -m pip install --quiet --no-deps --editable .
+	.venv-oldest/bin/python -m pytest -n auto
 
 check: lint types test
 

@@ -24,7 +24,7 @@ class Progress:
             rich.progress.SpinnerColumn(),
             rich.progress.TextColumn("{task.description}"),
             rich.progress.BarColumn(bar_width=24),
-            rich.progress.TextColumn("{task.percentage:>3.0f}%"),
+            rich.progress.TaskProgressColumn(),
             rich.progress.TimeElapsedColumn(),
             _Details(),
             console=self.console,

@@ -101,7 +101,11 @@ def _read(folders: list[Path]) -> list[RunData]:
 
 def _labels(configs: list[runs.Config]) -> list[str]:
     """Algorithm and bonus, with the environment where it differs, numbered where that is not enough."""
-    names = [config.algo.upper() + (f" + {config.bonus}" if config.bonus != "none" else " alone") for config in configs]
+    names = []
+    for config in configs:
+        parts = runs.build(dataclasses.replace(config, visits=False))
+        bonus = " alone" if parts.bonus is None else f" + {type(parts.bonus).__name__}"
+        names.append(type(parts.learner).__name__ + bonus)
     if len({config.env for config in configs}) > 1:
         names = [f"{name} on {config.env}" for name, config in zip(names, configs, strict=True)]
     return [
@@ -227,7 +231,9 @@ def _flags(config: runs.Config, kind: str) -> list[str]:
     """Those settings of a component that differ from its defaults, as flags."""
     settings = getattr(config, f"{kind}_settings")
     if kind == "env":
-        defaults = runs.envs.settings(config.env)
+        constructor = runs.envs.constructor_settings(config.env)
+        given = {name: value for name, value in settings.items() if name in constructor}
+        defaults = runs.envs.settings(config.env, **given) | constructor
     else:
         package = {"algo": runs.algos, "bonus": runs.bonuses}[kind]
         default = runs.component(package, kind, getattr(config, kind), {})

@@ -117,13 +117,13 @@ def test_report(run_folder, tmp_path, capsys):
     assert page.count("data:image/png;base64,") == 2
     assert "http" not in page.replace("http-equiv", "")  # one file, no network
     assert (
-        "purejaxrl train --env DeepSea-bsuite --env.size 4 --env.max-steps-in-episode 4 --algo ppo --algo.num-steps 8 "
+        "purejaxrl train --env DeepSea-bsuite --env.size 4 --algo ppo --algo.num-steps 8 "
         "--algo.hidden 8 --bonus rnd --bonus.warmup-steps 20 --total-steps 200 --num-envs 2 --seeds 2 --seed 3 --visits"
-    ) in page.replace("--env.max-steps-in-episode 4 ", "--env.max-steps-in-episode 4 ")
+    ) in page
     assert main("report", run_folder, run_folder, "--out", tmp_path / "two.html", "--title", "<b>A & B</b>") == 0
     page = (tmp_path / "two.html").read_text()
     assert "&lt;b&gt;A &amp; B&lt;/b&gt;" in page
-    assert "PPO + rnd (2)" in page
+    assert "PPO + RND (2)" in page
 
 
 def test_list(capsys):
