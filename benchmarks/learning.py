@@ -91,9 +91,8 @@ def main():
     if not VENV.exists():
         subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
         subprocess.run([VENV / "bin/pip", "install", "--quiet", *PACKAGES], check=True)
-    print(
-        "| task | steps | library | mean return | range over seeds | train s | compile s |\n|---|---|---|---|---|---|---|"
-    )
+    print("| task | steps | library | mean return | range over seeds | train s | compile s |")
+    print("|---|---|---|---|---|---|---|")
     for env_id in sys.argv[1:] or TASKS:
         task = TASKS[env_id]
         results = {"rejax 0.1.3": rejax(env_id, *task), "purejaxrl": ours(env_id, *task)}

@@ -68,7 +68,9 @@ steps = result.metrics["env_steps"][0]
 figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
 axes.fill_between(steps, low, high, alpha=0.25, linewidth=0)
 axes.plot(steps, mean)
-axes.set(xlabel="environment steps", ylabel="episode return", title="PPO on CartPole-v1: mean and 95 % interval, 8 seeds")
+axes.set(
+    xlabel="environment steps", ylabel="episode return", title="PPO on CartPole-v1: mean and 95 % interval, 8 seeds"
+)
 plt.show()
 
 # %% [markdown]
@@ -125,9 +127,7 @@ env, env_params = purejaxrl.make("DeepSea-bsuite", size=20)
 learner = PPO(num_steps=40, ent_coef=0.03)
 figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
 for name, bonus in (("PPO alone", None), ("PPO + counts", Counts())):
-    train = purejaxrl.make_train(
-        env, learner, bonus=bonus, env_params=env_params, num_envs=32, total_steps=TOTAL_STEPS
-    )
+    train = purejaxrl.make_train(env, learner, bonus=bonus, env_params=env_params, num_envs=32, total_steps=TOTAL_STEPS)
     metrics = jax.jit(jax.vmap(train))(keys[:2]).metrics
     axes.plot(metrics["env_steps"][0], metrics["episode_return"].mean(0), label=name)
 axes.set(xlabel="environment steps", ylabel="episode return", title="DeepSea of size 20, mean of 2 seeds")

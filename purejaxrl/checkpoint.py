@@ -92,8 +92,10 @@ def restore(path: str | os.PathLike, like: Any) -> Any:
         array = np.asarray(stored) if np.size(stored) else np.zeros(leaf.shape, leaf.dtype)
         if entry.get("sha256") != _digest(array):
             raise CheckpointError(f"{path} is damaged: the data of {entry['path']} does not match its SHA-256")
-        array = jnp.asarray(array)
-        leaves.append(jax.random.wrap_key_data(array, impl=entry["key"]) if _is_key(leaf) else array)
+        if _is_key(leaf):
+            leaves.append(jax.random.wrap_key_data(jnp.asarray(array), impl=entry["key"]))
+        else:  # NumPy leaves stay NumPy: JAX would narrow their 64-bit types
+            leaves.append(array if isinstance(leaf, np.ndarray) else jnp.asarray(array))
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import sys
 from pathlib import Path
@@ -88,7 +89,7 @@ VERBS = {"train": Train, "eval": Eval, "report": Report, "list": List}
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The entry point. Exits with 0 when done, 2 when a setting is wrong, 130 when interrupted."""
+    """The entry point. Exits with 0 when done, 1 when the machine fails, 2 when a setting is wrong, 130 on Ctrl-C."""
     argv = sys.argv[1:] if argv is None else argv
     if argv == ["--version"]:
         from purejaxrl import __version__
@@ -107,14 +108,14 @@ def main(argv: list[str] | None = None) -> None:
 
         if not isinstance(error, (SettingError, CheckpointError)):
             raise
-        _fail(str(error))
+        _fail(str(error), 2)
     except OSError as error:
-        _fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
+        _fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error), 1)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int) -> None:
     print(f"purejaxrl: {message}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)
 
 
 def _main(argv: list[str]) -> None:
@@ -136,7 +137,7 @@ def _parse(argv: list[str], verbs: dict[str, type]) -> Any:
         prog="purejaxrl",
         args=argv,
         description="Reinforcement learning and exploration in pure JAX.",
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.SuppressFixed),
+        config=(tyro.conf.SuppressFixed,),
     )
 
 
@@ -219,6 +220,9 @@ def _train(command: Train) -> None:
     summary = runs.run(config, out, progress)
     final = summary["final_return_mean"]
     shown = "no episode ended in the last tenth" if final is None else f"mean final return {final:.4g}"
+    silent = sum(not math.isfinite(value) for value in summary["final_return_per_seed"])
+    if silent and final is not None:
+        shown += f" ({silent} without an episode that ended in the last tenth)"
     progress.say(
         f"{out}: {shown} over {config.seeds} seed{'s' * (config.seeds > 1)}, {summary['env_steps']:,} steps each, "
         f"{summary['steps_per_second']:,.0f} steps/s, {summary['run_seconds']:.1f} s after "

@@ -12,6 +12,8 @@ from purejaxrl import stepping
 from purejaxrl.train import TrainState
 from purejaxrl.types import Array, Learner, SettingError, check_int
 
+EVALUATION = 0x6576616C
+
 
 class Evaluation(NamedTuple):
     """One entry per episode, each ``[num_episodes]``."""
@@ -40,11 +42,13 @@ def evaluate(
       env: the environment trained on, or another one with the same spaces.
       learner: the settings that were trained.
       state: ``Result.state``.
-      key: the episodes' own key; training's keys are not touched.
+      key: the episodes' own key; even from the same number as training's it leads to other episodes.
       num_episodes: episodes, stepped in parallel.
       env_params: the environment's parameters; None means its defaults.
       greedy: the mode of the policy, or samples from it.
       max_steps: cap on the steps of an episode; None means the environment's ``max_steps_in_episode``.
+
+    A policy that sees a bonus's features cannot be evaluated: they belong to training's episodes.
 
     Raises:
       SettingError: where an argument is wrong, by its name.
@@ -69,7 +73,8 @@ def evaluate(
         has_bonus=state.bonus is not None,
     )
     step = jax.vmap(functools.partial(stepping.step, env, env_params))
-    actor_key, reset_key, loop_key = jax.random.split(key, 3)
+    # Folded into a domain of its own: training's keys come from splits, and a user may well pass the same seed to both.
+    actor_key, reset_key, loop_key = jax.random.split(jax.random.fold_in(key, EVALUATION), 3)
     obs, env_state = jax.vmap(functools.partial(stepping.reset, env, env_params))(
         jax.random.split(reset_key, num_episodes)
     )

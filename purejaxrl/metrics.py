@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from purejaxrl import files
 from purejaxrl.types import SettingError
 
 FILE = "metrics.parquet"
@@ -18,6 +19,7 @@ FILE = "metrics.parquet"
 def frame(metrics: Mapping[str, Any], seeds: Sequence[int], *, first_update: int = 1) -> pd.DataFrame:
     """Arrays ``[num_seeds, num_updates]`` as a tidy frame: ``config_id, seed, update, env_steps, ...``.
 
+    Metrics with further axes have no column here; ``result.metrics`` holds them.
     `update` counts from 1: a row's `env_steps` are the steps taken when that update was done.
     """
     arrays = {name: np.asarray(array) for name, array in metrics.items() if np.ndim(array) == 2}
@@ -33,18 +35,15 @@ def frame(metrics: Mapping[str, Any], seeds: Sequence[int], *, first_update: int
 
 def empty() -> pd.DataFrame:
     """The frame of a run that was interrupted before its first update."""
-    columns = ["env_steps", "num_episodes", "episode_return", "episode_return_max", "episode_length", "bonus_mean"]
+    columns = ["env_steps", "num_episodes", "episode_return", "episode_return_max", "episode_length"]
+    columns += ["bonus_mean", "bonus_raw_mean"]
     return frame({name: np.zeros((0, 0)) for name in columns}, [])
 
 
 def write(folder: Path, data: pd.DataFrame) -> None:
     """Write the frame into a run's folder, replacing what is there in one step."""
-    temporary = folder / f".{FILE}.{os.getpid()}.tmp"
-    try:
+    with files.replacing(folder / FILE) as temporary:
         data.to_parquet(temporary, index=False)
-        temporary.replace(folder / FILE)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load(out: str | os.PathLike) -> pd.DataFrame:

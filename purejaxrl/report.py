@@ -7,7 +7,7 @@ import dataclasses
 import io
 import json
 import math
-import os
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from purejaxrl import metrics, runs, stats
+from purejaxrl import files, metrics, runs, stats
 from purejaxrl.types import SettingError
 
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]  # Okabe & Ito: safe for colour blindness
@@ -72,10 +72,11 @@ def write(folders: Sequence[Path], out: Path | None = None, *, title: str = "") 
         configs=[json.dumps(dataclasses.asdict(run.config), indent=2) for run in data],
         versions=data[0].summary.get("versions", {}),
     )
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    if out.is_dir():
+        raise SettingError(f"out: {out} is a folder; name the page, such as {out / 'report.html'}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary.write_text(page, encoding="utf-8")
-    temporary.replace(out)
+    with files.replacing(out) as temporary:
+        temporary.write_text(page, encoding="utf-8")
     return out
 
 
@@ -84,14 +85,13 @@ def _read(folders: list[Path]) -> list[RunData]:
     labels = _labels(configs)
     found = []
     for number, (folder, config, label) in enumerate(zip(folders, configs, labels, strict=True)):
-        try:
-            summary = json.loads((folder / "summary.json").read_text())
-        except (OSError, ValueError):
-            raise SettingError(f"{folder} has no readable summary.json: the run ended before it wrote one") from None
-        visits = cells = None
+        summary, visits, cells = runs.read_summary(folder), None, None
         if (folder / "visits.npz").exists():
-            with np.load(folder / "visits.npz", allow_pickle=False) as stored:
-                visits = stored["visits"]
+            try:
+                with np.load(folder / "visits.npz", allow_pickle=False) as stored:
+                    visits = stored["visits"]
+            except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+                raise SettingError(f"{folder / 'visits.npz'} is damaged") from None
             cells = runs.build(config).cells
         frame = metrics.load(folder)
         colour = COLOURS[number % len(COLOURS)]

@@ -10,8 +10,8 @@ import dataclasses
 import importlib.metadata
 import json
 import math
-import os
 import platform
+import shutil
 import signal
 import threading
 import time
@@ -22,17 +22,19 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jax.sharding import Mesh, PartitionSpec
 
-from purejaxrl import algos, bonuses, checkpoint, discovery, envs, evaluation, metrics
+from purejaxrl import algos, bonuses, checkpoint, discovery, envs, evaluation, files, metrics
 from purejaxrl.progress import Progress
 from purejaxrl.train import Train, TrainState, make_train
 from purejaxrl.types import SettingError, check_choice, check_int
 
 FORMAT = 1
 CHUNK_STEPS = 2**17  # env steps of all lanes between two looks at the clock: about a second on two cores
+SAVE_SECONDS = 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,23 +114,28 @@ def read_config(folder: Path) -> Config:
     try:
         if content.pop("format") != FORMAT:
             raise SettingError(f"{folder / 'config.json'} has another format than {FORMAT}, the one this version reads")
-        return Config(**content)
+        config = Config(**content)
     except (AttributeError, KeyError, TypeError) as error:
         raise SettingError(f"{folder / 'config.json'} is damaged: {error}") from None
+    for field in dataclasses.fields(Config):
+        kind = {"str": str, "int": int, "bool": bool}.get(str(field.type), dict)
+        if not isinstance(getattr(config, field.name), kind):
+            raise SettingError(f"{folder / 'config.json'} is damaged: {field.name} is no {kind.__name__}")
+    return config
 
 
 def run(config: Config, out: Path, progress: Progress) -> dict[str, Any]:
     """Train every seed of `config` at once, fill the folder `out` and return the summary.
 
-    An interrupt (Ctrl-C or SIGTERM) ends the run after the chunk under way and saves what was reached; a second one
-    ends it at once. ``summary["interrupted"]`` tells.
+    What was reached is saved every minute and at the end. An interrupt (Ctrl-C or SIGTERM) ends the run after the chunk
+    under way; a second one ends it at once. ``summary["interrupted"]`` tells.
 
     Raises:
       SettingError: where a setting is wrong or `out` exists and is not an empty folder; nothing is written then.
     """
-    parts = build(config)
     check_int(config.seeds, "seeds", ge=1)
     check_int(config.seed, "seed", ge=0, le=2**31 - 1)
+    parts = build(config)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         train = _bind(config, parts)
@@ -136,16 +143,21 @@ def run(config: Config, out: Path, progress: Progress) -> dict[str, Any]:
         progress.say(str(warning.message))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingError(f"out: {out} exists and is not an empty folder; give another one, or remove it")
-    out.mkdir(parents=True, exist_ok=True)
-    _write_json(out / "config.json", {"format": FORMAT, **dataclasses.asdict(config)})
-
     with _interruptible() as interrupted, progress:
         loop = _Loop(config, parts, train, progress)
-        state, data = loop.state, []
-        for chunk in loop.chunks(interrupted):
-            state, new = chunk
-            data.append(new)
-        return _finish(config, out, loop, state, data, interrupted.is_set())
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingError(f"out: {out} cannot be made: {error.strerror}") from None
+        _write_json(out / "config.json", {"format": FORMAT, **dataclasses.asdict(config)})
+        loop.compile()
+        data, saved = [], time.monotonic()
+        for rows in loop.chunks(interrupted):
+            data.append(rows)
+            if time.monotonic() - saved > SAVE_SECONDS:
+                _save(config, out, loop, data, interrupted=True)
+                saved = time.monotonic()
+        return _save(config, out, loop, data, interrupted=interrupted.is_set())
 
 
 def _bind(config: Config, parts: Components, components: tuple | None = None) -> Train:
@@ -163,71 +175,95 @@ def _bind(config: Config, parts: Components, components: tuple | None = None) ->
 
 
 class _Loop:
-    """Compiled init and chunk for all seeds, lanes spread over the devices that are there."""
+    """Start and chunk for all seeds as two programs, lanes spread over the devices that are there."""
 
     def __init__(self, config: Config, parts: Components, train: Train, progress: Progress):
+        """Trace both programs, which finds every error in what they are made of; nothing is compiled yet."""
         self.progress, self.train, self.seeds = progress, train, config.seed_numbers
         self.numbers = (parts.learner, parts.bonus, parts.env_params)
-        per_update = config.seeds * config.num_envs * train.spec.num_steps
-        self.chunk = max(d for d in _divisors(train.num_updates) if d * per_update <= CHUNK_STEPS or d == 1)
-        devices = jax.devices()[: max(d for d in _divisors(config.seeds) if d <= len(jax.devices()))]
-        mesh, lanes = Mesh(np.asarray(devices), ("lanes",)), PartitionSpec("lanes")
+        self.keys = jax.vmap(jax.random.key)(np.asarray(self.seeds, np.uint32))
+        self.per_update = config.num_envs * train.spec.num_steps * config.seeds
+        self.chunk = min(max(CHUNK_STEPS // self.per_update, 1), train.num_updates)
+        self.compile_seconds = self.run_seconds = 0.0
+        count = max(d for d in range(1, len(jax.devices()) + 1) if config.seeds % d == 0)
+        mesh, lanes = Mesh(np.asarray(jax.devices()[:count]), ("lanes",)), PartitionSpec("lanes")
 
-        def over_lanes(function):
-            def apply(numbers, lane):
+        def over_lanes(function, *, extra=0):
+            def apply(numbers, lane, *rest):
                 # Numbers come in as arguments: baked in as constants, each new one would compile again.
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    return jax.vmap(lambda lane: function(_bind(config, parts, numbers), lane))(lane)
+                    return jax.vmap(lambda lane: function(_bind(config, parts, numbers), lane, *rest))(lane)
 
-            specs = {"in_specs": (PartitionSpec(), lanes), "out_specs": lanes}
-            return jax.shard_map(apply, mesh=mesh, check_vma=False, **specs)
+            specs = (PartitionSpec(), lanes, *[PartitionSpec()] * extra)
+            return jax.shard_map(apply, mesh=mesh, check_vma=False, in_specs=specs, out_specs=lanes)
 
-        init = jax.jit(over_lanes(lambda train, key: train.init(key)))
-        advance = jax.jit(over_lanes(lambda train, state: train.advance(state, self.chunk)), donate_argnums=1)
-        keys = jax.vmap(jax.random.key)(np.asarray(self.seeds, np.uint32))
+        start = jax.jit(over_lanes(lambda train, key: train.init(key)))
+        chunk = jax.jit(over_lanes(self._updates, extra=1), donate_argnums=1)
+        with progress.phase("tracing"):
+            self.start = start.lower(self.numbers, self.keys)
+            self.lowered = chunk.lower(self.numbers, jax.eval_shape(start, self.numbers, self.keys), np.int32(1))
+
+    def _updates(self, train: Train, state: TrainState, count: Any) -> Any:
+        """`count` updates, traced, so that the last chunk may be shorter without a program of its own."""
+        shapes = jax.eval_shape(lambda: train.advance(state, 1)[1])
+        found = jax.tree.map(lambda leaf: jnp.zeros((self.chunk, *leaf.shape[1:]), leaf.dtype), shapes)
+
+        def one(number, carry):
+            state, found = carry
+            state, new = train.advance(state, 1)
+            return state, jax.tree.map(lambda rows, row: rows.at[number].set(row[0]), found, new)
+
+        return jax.lax.fori_loop(0, count, one, (state, found))
+
+    def compile(self) -> None:
         start = time.perf_counter()
-        with progress.phase("compiling the start"):
-            compiled_init = init.lower(self.numbers, keys).compile()
-        with progress.phase("compiling the training"):
-            shapes = jax.eval_shape(init, self.numbers, keys)
-            self.advance = advance.lower(self.numbers, shapes).compile()
+        with self.progress.phase("compiling the start"):
+            begin = self.start.compile()
+        with self.progress.phase("compiling the training"):
+            self.advance = self.lowered.compile()
         self.compile_seconds = time.perf_counter() - start
         start = time.perf_counter()
-        with progress.phase("warming up" if train.warmup else "starting"):
-            self.state = jax.block_until_ready(compiled_init(self.numbers, keys))
+        with self.progress.phase("warming up" if self.train.warmup else "starting"):
+            self.state = jax.block_until_ready(begin(self.numbers, self.keys))
         self.run_seconds = time.perf_counter() - start
 
-    def chunks(self, interrupted: threading.Event) -> Iterator[tuple[TrainState, pd.DataFrame]]:
-        """Yield the state and the new rows after each chunk, until the end or an interrupt."""
-        state, lanes = self.state, len(self.seeds)
-        per_update = self.train.spec.num_envs * self.train.spec.num_steps * lanes
-        with self.progress.training(total=self.train.env_steps * lanes):
-            self.progress.advance(self.train.env_steps * lanes - self.train.num_updates * per_update)
+    def chunks(self, interrupted: threading.Event) -> Iterator[pd.DataFrame]:
+        """Advance `state` by one chunk after another and yield its new rows, until the end or an interrupt."""
+        total = self.train.env_steps * len(self.seeds)
+        with self.progress.training(total):
+            self.progress.advance(total - self.train.num_updates * self.per_update)
             for done in range(0, self.train.num_updates, self.chunk):
                 if interrupted.is_set():
                     return
-                start = time.perf_counter()
-                state, found = self.advance(self.numbers, state)
-                rows = metrics.frame(jax.device_get(found), self.seeds, first_update=done + 1)
+                start, count = time.perf_counter(), min(self.chunk, self.train.num_updates - done)
+                self.state, found = self.advance(self.numbers, self.state, np.int32(count))
+                found = {name: np.asarray(rows)[:, :count] for name, rows in found.items()}
+                rows = metrics.frame(found, self.seeds, first_update=done + 1)
                 self.run_seconds += time.perf_counter() - start
-                self.progress.advance(self.chunk * per_update, rows)
-                yield state, rows
+                self.progress.advance(count * self.per_update, rows)
+                yield rows
 
 
-def _finish(config: Config, out: Path, loop: _Loop, state: TrainState, data: list[pd.DataFrame], interrupted: bool):
+def _save(config: Config, out: Path, loop: _Loop, data: list[pd.DataFrame], *, interrupted: bool) -> dict[str, Any]:
+    """Write everything that was reached and return the summary; earlier checkpoints go once the new one is there."""
     frame = pd.concat(data, ignore_index=True) if data else metrics.empty()
     frame = frame.sort_values(["seed", "update"], ignore_index=True)
     updates = int(np.asarray(frame["update"]).max()) if data else 0
     metrics.write(out, frame)
+    earlier = _checkpoints(out)
     with loop.progress.phase("saving"):
-        checkpoint.save(out / "checkpoints" / str(updates), state)
-        if state.visits is not None:
-            np.savez_compressed(out / "visits.npz", visits=np.asarray(state.visits))
+        if updates not in earlier:
+            checkpoint.save(out / "checkpoints" / str(updates), loop.state)
+        for step in earlier:
+            if step != updates:
+                shutil.rmtree(out / "checkpoints" / str(step))
+        if loop.state.visits is not None:
+            with files.replacing(out / "visits.npz") as temporary:
+                np.savez_compressed(temporary, visits=np.asarray(loop.state.visits))
     returns = metrics.final_returns(frame) if data else {}
     finite = [value for value in returns.values() if math.isfinite(value)]
-    per_update = loop.train.spec.num_envs * loop.train.spec.num_steps
-    steps = loop.train.env_steps - (loop.train.num_updates - updates) * per_update
+    steps = loop.train.env_steps - (loop.train.num_updates - updates) * loop.per_update // config.seeds
     summary = {
         "env": config.env,
         "algo": config.algo,
@@ -247,6 +283,30 @@ def _finish(config: Config, out: Path, loop: _Loop, state: TrainState, data: lis
     return summary
 
 
+def read_summary(folder: Path) -> dict[str, Any]:
+    """The summary of a run's folder.
+
+    Raises:
+      SettingError: when there is none, or it is damaged.
+    """
+    try:
+        summary = json.loads((folder / "summary.json").read_text())
+    except OSError:
+        raise SettingError(f"{folder} has no readable summary.json: the run ended before it wrote one") from None
+    except ValueError:
+        summary = None
+    wanted = {"env_steps": int, "final_return_per_seed": list, "steps_per_second": float}
+    wanted |= {"compile_seconds": float, "run_seconds": float, "versions": dict}
+    if not isinstance(summary, dict) or not all(isinstance(summary.get(name), kind) for name, kind in wanted.items()):
+        raise SettingError(f"{folder / 'summary.json'} is damaged")
+    return summary
+
+
+def _checkpoints(folder: Path) -> list[int]:
+    """Updates of the checkpoints in a run's folder, in order."""
+    return sorted(int(path.name) for path in (folder / "checkpoints").glob("*") if path.name.isdecimal())
+
+
 def restore(folder: Path) -> tuple[Config, Components, TrainState]:
     """Load a run's newest checkpoint: config, components, and the state with a leading axis of seeds.
 
@@ -256,7 +316,7 @@ def restore(folder: Path) -> tuple[Config, Components, TrainState]:
     """
     config = read_config(folder)
     parts = build(config)
-    steps = [int(path.name) for path in (folder / "checkpoints").glob("*") if path.name.isdecimal()]
+    steps = _checkpoints(folder)
     if not steps:
         raise SettingError(f"{folder} has no checkpoint: the run ended before it saved one")
     with warnings.catch_warnings():
@@ -264,7 +324,7 @@ def restore(folder: Path) -> tuple[Config, Components, TrainState]:
         train = _bind(config, parts)
     keys = jax.vmap(jax.random.key)(np.asarray(config.seed_numbers, np.uint32))
     like = jax.eval_shape(jax.vmap(train.init), keys)
-    return config, parts, checkpoint.restore(folder / "checkpoints" / str(max(steps)), like)
+    return config, parts, checkpoint.restore(folder / "checkpoints" / str(steps[-1]), like)
 
 
 def evaluate(folder: Path, num_episodes: int, *, seed: int = 0, greedy: bool = True) -> pd.DataFrame:
@@ -274,7 +334,11 @@ def evaluate(folder: Path, num_episodes: int, *, seed: int = 0, greedy: bool = T
       SettingError: when the folder is not a run's, or has no checkpoint.
       CheckpointError: when the checkpoint is damaged.
     """
+    check_int(seed, "seed", ge=0, le=2**31 - 1)
+    check_int(num_episodes, "num_episodes", ge=1)
     config, parts, state = restore(folder)
+    if callable(getattr(parts.bonus, "features", None)):
+        raise SettingError(f"{folder}: the policy sees features of its bonus, which evaluation does not offer yet")
     keys = jax.random.split(jax.random.key(seed), config.seeds)
 
     def one(state, key):
@@ -306,14 +370,9 @@ def versions() -> dict[str, str]:
     return {"purejaxrl": __version__, "python": platform.python_version(), **found}
 
 
-def _divisors(number: int) -> list[int]:
-    return [d for d in range(1, number + 1) if number % d == 0]
-
-
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
-    temporary.replace(path)
+    with files.replacing(path) as temporary:
+        temporary.write_text(json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
 
 
 def _plain(value: Any) -> Any:

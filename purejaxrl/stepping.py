@@ -66,6 +66,8 @@ def check_env(env: Any) -> None:
         raise SettingError(f"env must be an environment, got an id: use env, env_params = purejaxrl.make({env!r})")
     if isinstance(env, tuple):
         raise SettingError("env must be one environment, got a tuple: purejaxrl.make returns (env, env_params)")
+    if isinstance(env, type):
+        raise SettingError(f"env must be an instance: {env.__name__}(), not {env.__name__}")
     missing = [name for name in ("step_env", "reset_env", "is_truncated", "action_space") if not hasattr(env, name)]
     if missing:
         raise SettingError(f"env must be a gymnax environment; {type(env).__name__} has no {', '.join(missing)}")

@@ -99,7 +99,7 @@ def make_train(
         ``num_envs * learner.num_steps``, with a warning that says so; `Train.env_steps` is what really runs.
       resets: where episodes start; None means the environment's own resets.
       visits: ``(cell_fn, num_cells)`` counts exactly how often each cell ``cell_fn(env_state) -> int32`` is arrived at
-        (state before auto-reset), in ``state.visits``; off, it costs nothing.
+        (state before auto-reset), in ``state.visits``; a negative id is not counted. Off, it costs nothing.
 
     Returns:
       A :class:`Train`: ``train(key) -> Result(state, metrics)``, ``train.init(key)``, ``train.advance(state, n)``.
@@ -109,11 +109,14 @@ def make_train(
     """
     stepping.check_env(env)
     _check_component(learner, "algo", ("init", "init_actor", "act", "update"))
-    check_int(learner.num_steps, "algo.num_steps", ge=1)
+    check_int(getattr(learner, "num_steps", None), "algo.num_steps", ge=1)
+    warmup_steps = getattr(bonus, "warmup_steps", 0)
     if bonus is not None:
         _check_component(bonus, "bonus", ("init", "observe", "reward", "update"))
-        check_choice(bonus.normalise, NORMALISERS, "bonus.normalise")
-        check_int(bonus.warmup_steps, "bonus.warmup_steps", ge=0)
+        check_choice(_normalise(bonus), NORMALISERS, "bonus.normalise")
+        check_int(warmup_steps, "bonus.warmup_steps", ge=0)
+    if resets is not None:
+        _check_component(resets, "resets", ("init", "observe", "reset"))
     check_int(num_envs, "num_envs", ge=1)
     check_int(total_steps, "total_steps", ge=1, le=2**31 - 1)
     if visits is not None:
@@ -122,11 +125,11 @@ def make_train(
         check_int(visits[1], "visits' num_cells", ge=1)
     env_params = env.default_params if env_params is None else env_params
 
-    warmup = 0 if bonus is None or bonus.warmup_steps == 0 else max(bonus.warmup_steps // num_envs, 1)
+    warmup = 0 if warmup_steps == 0 else max(warmup_steps // num_envs, 1)
     per_update = num_envs * learner.num_steps
     num_updates = (total_steps - warmup * num_envs) // per_update
     if num_updates < 1:
-        extra = f" after {warmup * num_envs} warm-up steps" if warmup else ""
+        extra = f" after {warmup * num_envs} warm-up steps (bonus.warmup_steps)" if warmup else ""
         raise SettingError(
             f"total_steps must allow at least one update of num_envs * num_steps = {num_envs} * {learner.num_steps} = "
             f"{per_update} steps{extra}, got {total_steps}"
@@ -175,7 +178,7 @@ class Train:
         key, learner_key, bonus_key, actor_key, resets_key, env_key, warmup_key = jax.random.split(key, 7)
         resets = self.resets.init(resets_key, spec)
         obs, env_state = self._reset(resets, env_key)
-        normalise = "none" if self.bonus is None else self.bonus.normalise
+        normalise = _normalise(self.bonus)
         state = TrainState(
             learner=self.learner.init(learner_key, self.learner_spec),
             bonus=None if self.bonus is None else self.bonus.init(bonus_key, spec),
@@ -195,7 +198,11 @@ class Train:
         return self._warm_up(state, warmup_key) if self.warmup else state
 
     def advance(self, state: TrainState, num_updates: int) -> tuple[TrainState, Metrics]:
-        """Do `num_updates` (static) more updates; metrics have that leading axis. Jit it yourself."""
+        """Do `num_updates` (static) more updates; metrics have that leading axis. Jit it yourself.
+
+        Schedules end with the run's own number of updates: going on beyond it keeps their last value.
+        """
+        check_int(num_updates, "num_updates", ge=1)
         return jax.lax.scan(lambda state, _: self._update(state), state, length=num_updates)
 
     def _update(self, state: TrainState) -> tuple[TrainState, Metrics]:
@@ -245,9 +252,15 @@ class Train:
         actor, action, extras = self.learner.act(state.learner, state.actor, act_key, seen, state.first, mask)
         state, transition, episode = self._env_step(state.replace(actor=actor), env_key, reset_key, action, mask)
         if self.bonus is not None:
-            bonus_state, memo = self.bonus.observe(state.bonus, transition)
-            state, transition = state.replace(bonus=bonus_state), transition.replace(memo=memo)
-            transition = transition.replace(obs=seen, next_obs=self._featured(bonus_state, transition.next_obs))
+            before, (bonus_state, memo) = state.bonus, self.bonus.observe(state.bonus, transition)
+            next_seen = transition.next_obs
+            if self.learner_spec.num_features:
+                # Features of the true final observation belong to the episode that ends: no memory reset yet.
+                never = jnp.zeros_like(transition.terminated)
+                same_episode, _ = self.bonus.observe(before, transition.replace(terminated=never, truncated=never))
+                next_seen = self._featured(same_episode, next_seen)
+            state = state.replace(bonus=bonus_state)
+            transition = transition.replace(memo=memo, obs=seen, next_obs=next_seen)
         return state, (transition.replace(extras=extras), episode)
 
     def _env_step(self, state: TrainState, env_key: Array, reset_key: Array, action: Array, mask: Array | None):
@@ -282,7 +295,7 @@ class Train:
             resets=resets,
             episode_return=jnp.where(done, 0.0, episode_return),
             episode_length=jnp.where(done, 0, episode_length),
-            visits=None if self.visits is None else state.visits.at[transition.cell].add(1),
+            visits=None if self.visits is None else _count(state.visits, transition.cell),
         )
         return state, transition, (done, episode_return, episode_length)
 
@@ -291,15 +304,18 @@ class Train:
         scan_key, update_key, reset_key = jax.random.split(key, 3)
         act = jax.vmap(functools.partial(stepping.random_action, self.env, self.env_params))
 
-        def random_step(state, key):
-            act_key, env_key, reset_key = jax.random.split(key, 3)
+        def random_step(state, step):
+            (act_key, env_key, reset_key), last = jax.random.split(step[0], 3), step[1]
             mask = self._masks(state.env)
             action = act(jax.random.split(act_key, self.spec.num_envs), mask)
             state, transition, _ = self._env_step(state, env_key, reset_key, action, mask)
-            return state, transition
+            transition = transition.replace(truncated=transition.truncated | last)
+            bonus_state, memo = self.bonus.observe(state.bonus, transition)
+            return state.replace(bonus=bonus_state), transition.replace(memo=memo)
 
-        warm, batch = jax.lax.scan(random_step, state, jax.random.split(scan_key, self.warmup))
-        bonus_state, _ = self.bonus.update(state.bonus, update_key, batch)
+        steps = jax.random.split(scan_key, self.warmup), jnp.arange(self.warmup) == self.warmup - 1
+        warm, batch = jax.lax.scan(random_step, state, steps)
+        bonus_state, _ = self.bonus.update(warm.bonus, update_key, batch)
         obs, env_state = self._reset(warm.resets, reset_key)
         return state.replace(bonus=bonus_state, obs=obs, env=env_state, resets=warm.resets, visits=warm.visits)
 
@@ -336,13 +352,22 @@ class Train:
         if state.bonus_moments is None:
             return state
         samples, running = raw, state.bonus_return
-        if self.bonus.normalise == "return_std":
+        if _normalise(self.bonus) == "return_std":
             samples, running = moments.discounted(raw, running, RETURN_STD_GAMMA)
         return state.replace(bonus_moments=moments.update(state.bonus_moments, samples), bonus_return=running)
 
     def _scaled(self, state: TrainState, raw: Array) -> Array:
         scaled = raw if state.bonus_moments is None else moments.scale_by_std(state.bonus_moments, raw)
-        return self.bonus.coef * scaled
+        return getattr(self.bonus, "coef", 1.0) * scaled
+
+
+def _normalise(bonus: Bonus | None) -> str:
+    return getattr(bonus, "normalise", "none")
+
+
+def _count(visits: Array, cell: Any) -> Array:
+    """Add one for each cell; ids outside, and negative ones, which would wrap around, are left out."""
+    return visits.at[jnp.where(cell < 0, visits.size, cell)].add(1, mode="drop")
 
 
 def _where(done: Array, new: Array, old: Array) -> Array:

@@ -2,8 +2,8 @@
 
 A component (learner, bonus, resets) is a frozen dataclass of settings, registered as a pytree by
 ``flax.struct.PyTreeNode``. Its numbers, declared with :func:`number`, are leaves: they can be traced, vmapped and
-differ from lane to lane without compiling again. What shapes the program is declared with :func:`static`. Components hold no
-state: their methods are pure functions of the state that is passed in.
+differ from lane to lane without compiling again. What shapes the program is declared with :func:`static`. Components
+hold no state: their methods are pure functions of the state that is passed in.
 """
 
 from __future__ import annotations
@@ -129,9 +129,9 @@ class Bonus(Protocol):
     ``check(spec)`` as for learners.
     """
 
-    coef: float  # traced
-    normalise: str  # static: "none", "std" or "return_std"
-    warmup_steps: int  # static; random env steps (over all envs) before training, counted in env_steps
+    coef: float  # traced; 1 where there is no such field
+    normalise: str  # static: "none" (also where there is no such field), "std" or "return_std"
+    warmup_steps: int  # static; random env steps (over all envs) before training, counted in env_steps; or no field: 0
 
     def init(self, key: Array, spec: Spec) -> PyTree:
         """Return the bonus's state: networks, statistics, counts, episodic memory ``[num_envs, ...]``."""
@@ -140,7 +140,8 @@ class Bonus(Protocol):
     def observe(self, state: PyTree, transition: Transition) -> tuple[PyTree, PyTree]:
         """At each step, with leading axis ``[num_envs]``: return the state and a memo of what depends on the episode.
 
-        Reset a done env's memory here, after this step's memo: the next transition opens a new episode.
+        Reset a done env's memory here, after this step's memo: the next transition opens a new episode. Warm-up steps
+        are observed too; their last one is marked as truncated, since training starts on fresh episodes.
         """
         ...
 
@@ -175,11 +176,9 @@ def number(default: float, *, gt=None, ge=None, lt=None, le=None) -> Any:
     return struct.field(default=default, metadata={"bounds": (gt, ge, lt, le)})
 
 
-def static(default: Any, *, ge: int | None = None, choices: tuple[str, ...] | None = None) -> Any:
+def static(default: Any, *, gt=None, ge=None, lt=None, le=None, choices: tuple[str, ...] | None = None) -> Any:
     """Declare a setting that shapes the program: part of the tree's structure, a new value compiles again."""
-    return struct.field(
-        pytree_node=False, default=default, metadata={"bounds": (None, ge, None, None), "choices": choices}
-    )
+    return struct.field(pytree_node=False, default=default, metadata={"bounds": (gt, ge, lt, le), "choices": choices})
 
 
 def check_settings(component: Any, name: str) -> None:
@@ -192,14 +191,19 @@ def check_settings(component: Any, name: str) -> None:
         if meta.get("choices"):
             check_choice(value, meta["choices"], label)
         elif "bounds" in meta:
-            if not field.metadata.get("pytree_node", True):  # static: validated by its annotation
-                kind = getattr(field.type, "__name__", field.type)
-                if kind == "bool" and not isinstance(value, bool):
-                    raise SettingError(f"{label} must be True or False, got {value!r}")
-                if kind == "int":
-                    check_int(value, label, ge=meta["bounds"][1])
-            else:
+            kind = "number" if meta["pytree_node"] else getattr(field.type, "__name__", field.type)
+            if kind == "bool" and not isinstance(value, bool):
+                raise SettingError(f"{label} must be True or False, got {value!r}")
+            if kind == "int":
+                check_int(value, label, ge=meta["bounds"][1])
+            if kind in ("number", "float"):
                 check_number(value, label, *meta["bounds"])
+            if str(kind).startswith("tuple") and not _are_sizes(value):
+                raise SettingError(f"{label} must be a tuple of positive layer sizes, got {value!r}")
+
+
+def _are_sizes(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) > 0 and all(type(size) is int and size > 0 for size in value)
 
 
 def check_number(value: Any, label: str, gt=None, ge=None, lt=None, le=None) -> None:
@@ -211,8 +215,6 @@ def check_number(value: Any, label: str, gt=None, ge=None, lt=None, le=None) -> 
         right = not isinstance(value, (bool, str, bytes))
     except (TypeError, ValueError):
         array, right = np.zeros(()), False
-    if isinstance(value, (bool, np.bool_)):
-        right = True  # a flag among numbers, as gymnax's parameters have
     if not right:
         raise SettingError(f"{label} must be a number, got {value!r}")
     if array.ndim:
@@ -220,7 +222,7 @@ def check_number(value: Any, label: str, gt=None, ge=None, lt=None, le=None) -> 
     bounds = [(gt, ">", array.__gt__), (ge, ">=", array.__ge__), (lt, "<", array.__lt__), (le, "<=", array.__le__)]
     if not np.isfinite(array) or not all(holds(bound) for bound, _, holds in bounds if bound is not None):
         wanted = " and ".join(f"{sign} {bound:g}" for bound, sign, _ in bounds if bound is not None)
-        raise SettingError(f"{label} must be {wanted or 'finite'}, got {value}")
+        raise SettingError(f"{label} must be finite{wanted and f' and {wanted}'}, got {value}")
 
 
 def check_int(value: Any, label: str, *, ge: int | None = None, le: int | None = None) -> None:

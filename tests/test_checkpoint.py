@@ -41,6 +41,12 @@ def test_round_trip_is_exact(tmp_path):
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["state"]
 
 
+def test_numpy_leaves_keep_their_64_bits(tmp_path):
+    tree = {"steps": np.array([2**40]), "mean": np.array(1 / 3)}
+    purejaxrl.save(tmp_path / "state", tree)
+    same(purejaxrl.restore(tmp_path / "state", like=tree), tree)
+
+
 def test_relative_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     purejaxrl.save("state", TREE)

@@ -1,6 +1,7 @@
 """The command line and the run's folder, mostly in this process; a few real processes for exits and signals."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -158,8 +159,8 @@ BAD = [
     ("--env CartPole", "env: unknown value 'CartPole'; did you mean CartPole-v1"),
     ("--env CartPole-v1 --algo pp0", "algo: unknown value 'pp0'; did you mean ppo?"),
     ("--env CartPole-v1 --bonus rdn", "bonus: unknown value 'rdn'; did you mean rnd?"),
-    ("--env CartPole-v1 --algo.learning-rate -1", "algo.learning_rate must be > 0, got -1"),
-    ("--env CartPole-v1 --algo.learning-rate nan", "algo.learning_rate must be > 0, got nan"),
+    ("--env CartPole-v1 --algo.learning-rate -1", "algo.learning_rate must be finite and > 0, got -1"),
+    ("--env CartPole-v1 --algo.learning-rate nan", "algo.learning_rate must be finite and > 0, got nan"),
     ("--env CartPole-v1 --algo.learning-rate fast", "--algo.learning-rate"),
     ("--env CartPole-v1 --algo.learning-rat 1", "--algo.learning-rate"),
     ("--env CartPole-v1 --env.size 3", "--env.size"),
@@ -173,7 +174,13 @@ BAD = [
     ("--env CartPole-v1 --visits", "visits: CartPole-v1 has no discretised state"),
     ("--env DeepSea-bsuite --env.size -2", "env DeepSea-bsuite cannot be made with (size=-2)"),
     ("--env CartPole-v1 --bonus counts --bonus.table-size 100", "bonus.table_size must be a power of two"),
-    ("--env CartPole-v1 --out /dev/null/x", "/dev/null/x"),
+    ("--env CartPole-v1 --env.max-steps-in-episode 2.5", "--env.max-steps-in-episode"),
+    (
+        "--env CartPole-v1 --bonus rnd --bonus.update-fraction 4",
+        "bonus.update_fraction must be finite and > 0 and <= 1",
+    ),
+    ("--env CartPole-v1 --bonus rnd --bonus.hidden 0", "bonus.hidden must be a tuple of positive layer sizes"),
+    ("--env CartPole-v1 --out /dev/null/x", "out: /dev/null/x cannot be made"),
     ("", "--env"),
 ]
 
@@ -208,9 +215,45 @@ def test_folders_that_are_no_runs(verb, run_folder, tmp_path, capsys):
     (tmp_path / "config.json").write_bytes((run_folder / "config.json").read_bytes())
     assert main(verb, tmp_path) == 2
     assert "ended before it" in capsys.readouterr().err
+    (tmp_path / "config.json").write_text(
+        (run_folder / "config.json").read_text().replace('"seeds": 2', '"seeds": null')
+    )
+    assert main(verb, tmp_path) == 2
+    assert "is damaged: seeds is no int" in capsys.readouterr().err
+
+
+def test_a_damaged_run_is_named(run_folder, tmp_path, capsys):
+    for name, content in (("summary.json", b"{}"), ("visits.npz", b"PK cut"), ("metrics.parquet", b"PAR1")):
+        folder = tmp_path / name
+        shutil.copytree(run_folder, folder)
+        (folder / name).write_bytes(content)
+        assert main("report", folder) == 2
+        assert name in capsys.readouterr().err
+    assert main("report", run_folder, "--out", tmp_path) == 2
+    assert "is a folder; name the page" in capsys.readouterr().err
+
+
+def test_the_last_chunk_may_be_shorter_and_saves_happen(tmp_path, monkeypatch):
+    """11 updates in chunks of 4 equal those in one chunk, with a save after each; one checkpoint stays."""
+    for name, chunk in (("one", 2**17), ("many", 4 * 32)):
+        monkeypatch.setattr(runs, "CHUNK_STEPS", chunk)
+        monkeypatch.setattr(runs, "SAVE_SECONDS", 0)
+        assert main("train", *TINY, "--total-steps", 11 * 16, "--seeds", 2, "--out", tmp_path / name) == 0
+        assert [path.name for path in (tmp_path / name / "checkpoints").iterdir()] == ["11"]
+    pd.testing.assert_frame_equal(purejaxrl.load(tmp_path / "one"), purejaxrl.load(tmp_path / "many"), rtol=1e-4)
+
+
+def test_flags_can_be_given_either_way(tmp_path):
+    config = []
+    for number, flag in enumerate(("--algo.anneal-lr", "--algo.no-anneal-lr")):
+        assert main("train", *TINY, flag, "--total-steps", 64, "--out", tmp_path / str(number)) == 0
+        config.append(runs.read_config(tmp_path / str(number)).algo_settings["anneal_lr"])
+    assert config == [True, False]
 
 
 def test_eval_refuses_no_episodes(run_folder, capsys):
+    assert main("eval", run_folder, "--seed", 10**20) == 2
+    assert "seed must be <=" in capsys.readouterr().err
     assert main("eval", run_folder, "--episodes", 0) == 2
     assert "num_episodes must be >= 1" in capsys.readouterr().err
 

@@ -61,6 +61,25 @@ def test_jits_and_vmaps_over_seeds():
     assert run(states, jax.random.split(jax.random.key(1), 3)).episode_return.shape == (3, 5)
 
 
+def test_the_same_key_as_training_s_gives_other_episodes():
+    """Training splits its key; whatever a user passes here leads to keys of another domain."""
+    seen = []
+
+    class Spy(probes.Clock):
+        def start(self, key):
+            jax.debug.callback(lambda data: seen.append(tuple(np.asarray(data).ravel())), jax.random.key_data(key))
+            return jnp.zeros(())
+
+    state = trained(Spy())
+    jax.effects_barrier()
+    training = set(seen)
+    seen.clear()
+    purejaxrl.evaluate(Spy(), LEARNER, state, jax.random.key(0), 4)
+    jax.effects_barrier()
+    assert seen
+    assert not training & set(seen)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -29,7 +29,8 @@ ALLOWED = {
     "train": {"types", "moments", "stepping"},
     "evaluation": {"types", "stepping", "train"},
     "checkpoint": set(),
-    "metrics": {"types"},
+    "files": set(),
+    "metrics": {"types", "files"},
     "progress": set(),
 }
 TOP = {"runs", "report", "cli", "__init__", "__main__"}  # on top: these may import anything

@@ -260,6 +260,8 @@ def test_features_are_appended_for_the_learner_only():
     _, metrics = jax.jit(make(probes.Clock(), Looking(), bonus=Featuring()))(jax.random.key(0))
     steps = np.asarray(metrics["steps"]).reshape(-1, 4)
     np.testing.assert_array_equal(steps, np.tile([0, 1, 2], 10)[:, None] * np.ones(4))
+    ahead = np.asarray(metrics["next"]).reshape(-1, 4)  # an episode's last next_obs still has its own features
+    np.testing.assert_array_equal(ahead, steps + 1)
     np.testing.assert_array_equal(metrics["replay_difference"], 0.0)
     result = jax.jit(make(probes.Clock(), bonus=Featuring()))(jax.random.key(0))  # and a real learner takes them
     assert np.isfinite(result.metrics["policy_loss"]).all()
@@ -401,6 +403,7 @@ def test_warm_up_is_counted_and_reaches_the_bonus():
     state = jax.jit(train.init)(jax.random.key(0))
     assert state.bonus["warm"] == 8
     assert state.visits.tolist() == [0, 4, 4, 0]
+    assert state.bonus["steps"].tolist() == [0] * 4, "episodic memory does not outlive the warm-up"
     assert state.first.all()
     assert state.env.time.tolist() == [0] * 4
     _, metrics = jax.jit(train)(jax.random.key(0))
@@ -416,6 +419,40 @@ def test_visits_are_exact():
     np.testing.assert_array_equal(result.state.visits, np.bincount(batch.cell.ravel(), minlength=5))
     assert result.state.visits.sum() == train.env_steps
     np.testing.assert_allclose(result.metrics["coverage"][-1], 3 / 5)
+
+
+def test_cells_outside_are_not_counted():
+    train = make(probes.Clock(), visits=(lambda state: jnp.where(state.x == 2, -1, 9 * (state.x == 3)), 2))
+    result = jax.jit(train)(jax.random.key(0))
+    np.testing.assert_array_equal(result.state.visits, [result.metrics["num_episodes"].sum() + 4 * (160 % 3 > 0), 0])
+
+
+def test_schedules_stay_at_their_end_beyond_it():
+    """Going on after the last update moves nothing with a learning rate that has annealed to zero."""
+    train = make(probes.RewardFromObs())
+    state, _ = jax.jit(train)(jax.random.key(0))
+    beyond, _ = jax.jit(train.advance, static_argnums=1)(state, 3)
+    assert_equal(beyond.learner.params, state.learner.params)
+    with pytest.raises(SettingError, match="num_updates must be >= 1, got -1"):
+        train.advance(state, -1)
+
+
+def test_fields_that_a_bonus_may_leave_out():
+    class Bare:
+        def init(self, key, spec):
+            return ()
+
+        def observe(self, state, transition):
+            return state, ()
+
+        def reward(self, state, transition, memo):
+            return jnp.full(transition.reward.shape, 0.5)
+
+        def update(self, state, key, batch):
+            return state, {}
+
+    metrics = jax.jit(make(probes.Clock(), bonus=Bare()))(jax.random.key(0)).metrics
+    np.testing.assert_array_equal(metrics["bonus_mean"], 0.5)
 
 
 def test_metrics_take_memory_by_updates_only():
@@ -437,11 +474,11 @@ def test_hanging_shape_of_seeds_by_envs():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"learner": PPO(learning_rate=-1e-3)}, r"algo.learning_rate must be > 0, got -0.001"),
-        ({"learner": PPO(learning_rate=float("nan"))}, r"algo.learning_rate must be > 0, got nan"),
+        ({"learner": PPO(learning_rate=-1e-3)}, r"algo.learning_rate must be finite and > 0, got -0.001"),
+        ({"learner": PPO(learning_rate=float("nan"))}, r"algo.learning_rate must be finite and > 0, got nan"),
         ({"learner": PPO(learning_rate="fast")}, r"algo.learning_rate must be a number, got 'fast'"),
         ({"learner": PPO(learning_rate=jnp.ones(3))}, r"algo.learning_rate must be one number.*jax.vmap"),
-        ({"learner": PPO(gamma=1.5)}, r"algo.gamma must be >= 0 and <= 1, got 1.5"),
+        ({"learner": PPO(gamma=1.5)}, r"algo.gamma must be finite and >= 0 and <= 1, got 1.5"),
         ({"learner": PPO(num_steps=0)}, r"algo.num_steps must be >= 1, got 0"),
         ({"learner": PPO(num_epochs=2.5)}, r"algo.num_epochs must be an integer, got 2.5"),
         ({"learner": PPO(anneal_lr="yes")}, r"algo.anneal_lr must be True or False"),
@@ -450,11 +487,22 @@ def test_hanging_shape_of_seeds_by_envs():
         ({"learner": PPO(num_steps=2, num_minibatches=9)}, r"algo.num_minibatches must be at most .* = 8, got 9"),
         ({"learner": PPO}, r"algo must be an instance: PPO\(\), not PPO"),
         ({"learner": "ppo"}, r"algo: str has no init"),
-        ({"bonus": Counts(coef=-1.0)}, r"bonus.coef must be >= 0, got -1"),
+        ({"bonus": Counts(coef=-1.0)}, r"bonus.coef must be finite and >= 0, got -1"),
         ({"bonus": Counts(table_size=100)}, r"bonus.table_size must be a power of two, got 100"),
         ({"bonus": Counts(normalise="max")}, r"bonus.normalise: unknown value 'max'; choose from none, std"),
         ({"bonus": RND(warmup_steps=-1)}, r"bonus.warmup_steps must be >= 0"),
-        ({"bonus": RND(warmup_steps=10_000)}, r"total_steps must allow .* after 10000 warm-up steps, got 5000"),
+        (
+            {"bonus": RND(warmup_steps=10_000)},
+            r"total_steps must allow .* 10000 warm-up steps \(bonus.warmup_steps\), got 5000",
+        ),
+        ({"bonus": RND(update_fraction=4.0)}, r"bonus.update_fraction must be finite and > 0 and <= 1, got 4"),
+        ({"bonus": RND(hidden=())}, r"bonus.hidden must be a tuple of positive layer sizes"),
+        ({"bonus": RND(num_minibatches=1000)}, r"bonus.num_minibatches must be at most .* = 512, got 1000"),
+        ({"learner": PPO(learning_rate=True)}, r"algo.learning_rate must be a number, got True"),
+        ({"learner": PPO(loss=None)}, r"algo.loss must be a function"),
+        ({"learner": PPO(network="mlp")}, r"algo.network must be \(init, apply\) or a flax module, got 'mlp'"),
+        ({"env": probes.Clock}, r"env must be an instance: Clock\(\), not Clock"),
+        ({"resets": object()}, r"resets: object has no init, observe, reset"),
         ({"env": "CartPole-v1"}, r"env must be an environment, got an id: .*make\('CartPole-v1'\)"),
         ({"env": (probes.Clock(), None)}, r"env must be one environment, got a tuple"),
         ({"env": object()}, r"env must be a gymnax environment; object has no step_env"),

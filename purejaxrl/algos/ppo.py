@@ -9,10 +9,10 @@ Details that matter, with their sources ("details": Huang et al. 2022, "The 37 i
 - gradients clipped by their *global* norm (details 11); learning rate annealed linearly to 0 as an option (details 4);
 - a Gaussian with state-independent log std, actions clipped to the bounds by the loop (continuous details 1, 3);
 - observations standardised and clipped to ±10, rewards divided by the running std of the discounted return, as options
-  (continuous details 5-8). The statistics move only between rollouts, so the ratio starts at exactly 1, and an
+  (continuous details 5-7). The statistics move only between rollouts, so the ratio starts at exactly 1, and an
   episode's last reward is counted before its return restarts;
 - with a bonus, a second value head on the intrinsic stream, and A = A_ext + A_int (Burda et al. 2018, arXiv:1810.12894,
-  section 2.3; their weights 2 and 1 are the bonus's `coef`), the stream episodic or not.
+  section 2.3; with advantages normalised, their weights 2 : 1 are a `coef` of 0.5), the stream episodic or not.
 """
 
 from __future__ import annotations
@@ -119,9 +119,12 @@ class PPO(struct.PyTreeNode):
                 f"algo.num_minibatches must be at most num_envs * num_steps = {spec.num_envs * self.num_steps}, "
                 f"got {self.num_minibatches}"
             )
-        if not isinstance(self.hidden, tuple) or not all(isinstance(size, int) and size > 0 for size in self.hidden):
-            raise SettingError(f"algo.hidden must be a tuple of positive layer sizes, got {self.hidden!r}")
+        if not callable(self.loss):
+            raise SettingError(f"algo.loss must be a function like algos.ppo.ppo_loss, got {self.loss!r}")
         if self.network is not None:
+            pair = isinstance(self.network, tuple) and len(self.network) == 2 and all(map(callable, self.network))
+            if not (pair or (hasattr(self.network, "init") and hasattr(self.network, "apply"))):
+                raise SettingError(f"algo.network must be (init, apply) or a flax module, got {self.network!r}")
             network, obs = self._network(spec), spec.example_obs()
             heads = 2 if spec.has_bonus else 1
             _, value = jax.eval_shape(lambda key: network.apply(network.init(key, obs), obs), jax.random.key(0))
@@ -169,7 +172,7 @@ class PPO(struct.PyTreeNode):
         samples = Minibatch(obs, batch.action, batch.mask, batch.extras["log_prob"], value, target, advantage)
         samples = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), samples)
 
-        remaining = 1.0 - state.updates / state.num_updates if self.anneal_lr else 1.0
+        remaining = jnp.maximum(1.0 - state.updates / state.num_updates, 0.0) if self.anneal_lr else 1.0
         optimiser = self._optimiser(self.learning_rate * remaining)
         size = advantage.size // self.num_minibatches
 

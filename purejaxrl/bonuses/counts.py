@@ -73,7 +73,8 @@ def _words(obs: PyTree, num_leading: int) -> Array:
     def words(leaf):
         leaf = leaf.reshape(*leaf.shape[:num_leading], -1)
         if jnp.issubdtype(leaf.dtype, jnp.floating):
-            return jax.lax.bitcast_convert_type(leaf.astype(jnp.float32) + 0.0, jnp.uint32)
+            leaf = leaf.astype(jnp.float32)
+            return jax.lax.bitcast_convert_type(jnp.where(leaf == 0, 0.0, leaf), jnp.uint32)
         return leaf.astype(jnp.uint32)
 
     return jnp.concatenate([words(leaf) for leaf in jax.tree.leaves(obs)], axis=-1)

@@ -3,8 +3,9 @@
 The bonus of a transition is ½ ‖f̂(x) − f(x)‖² with x the standardised next observation, f a fixed random network and f̂ a
 predictor trained on what was seen (the reference takes the mean over outputs, which `normalise` cancels). As in the
 reference code: observation moments warmed up by random steps, x clipped to ±5, the bonus divided by the running std of
-its non-episodic return, the predictor trained on a quarter of the samples over as many passes as PPO makes. Bonus and
-targets of one batch use the moments and parameters from before the update.
+its non-episodic return, the predictor trained on a quarter of the samples over as many passes as PPO makes. A batch's
+bonus uses the moments and parameters from before its update; the predictor then learns under the new moments. The
+paper's own setting beside it is ``PPO(gamma=0.999, gamma_int=0.99, episodic_bonus=False)`` with ``coef=0.5``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import optax
 from flax import struct
 
 from purejaxrl import moments, networks
-from purejaxrl.types import Array, PyTree, Spec, Transition, number, static
+from purejaxrl.types import Array, PyTree, SettingError, Spec, Transition, number, static
 
 
 class RNDState(struct.PyTreeNode):
@@ -49,12 +50,19 @@ class RND(struct.PyTreeNode):
     coef: float = number(1.0, ge=0)  # weight of the bonus, after it was normalised
     learning_rate: float = number(1e-4, gt=0)  # of the predictor's Adam
     normalise: str = static("return_std", choices=("none", "std", "return_std"))  # divide by the std of its return
-    warmup_steps: int = static(6400, ge=0)  # random steps for the observation moments before training, counted
+    warmup_steps: int = static(512, ge=0)  # random steps for the observation moments before training, counted
     num_epochs: int = static(4, ge=1)  # passes of the predictor over the batch
     num_minibatches: int = static(4, ge=1)
-    update_fraction: float = static(0.25)  # share of each minibatch that the predictor learns from, in (0, 1]
+    update_fraction: float = static(0.25, gt=0, le=1)  # share of each minibatch that the predictor learns from
     hidden: tuple[int, ...] = static((64, 64))  # of both networks, for flat observations (grids get a CNN)
     embedding_size: int = static(64, ge=1)  # outputs that the predictor has to match
+
+    def check(self, spec: Spec) -> None:
+        if self.num_minibatches > spec.num_envs * spec.num_steps:
+            raise SettingError(
+                f"bonus.num_minibatches must be at most num_envs * num_steps = {spec.num_envs * spec.num_steps}, "
+                f"got {self.num_minibatches}"
+            )
 
     def init(self, key: Array, spec: Spec) -> RNDState:
         target_key, predictor_key = jax.random.split(key)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from gymnax import registration
 
-from purejaxrl.types import Array, SettingError, check_choice, check_number
+from purejaxrl.types import Array, SettingError, check_choice, check_int, check_number
 
 
 def ids() -> list[str]:
@@ -53,9 +53,11 @@ def make(env_id: str, **kwargs: Any) -> tuple[Any, Any]:
     fields = {field.name for field in dataclasses.fields(params)}
     for name, value in kwargs.items():
         check_choice(name, [*known, *fields], f"env {env_id}")
-        if name in fields and isinstance(getattr(params, name), (int, float)):
-            limit = {"ge": 1} if name == "max_steps_in_episode" else {}
-            check_number(value, f"env.{name}", **limit)
+        default = getattr(params, name) if name in fields else None
+        if isinstance(default, int) and not isinstance(default, bool):
+            check_int(value, f"env.{name}", ge=1 if name == "max_steps_in_episode" else None)
+        elif isinstance(default, float):
+            check_number(value, f"env.{name}")
     return env, dataclasses.replace(params, **{name: kwargs[name] for name in kwargs if name in fields})
 
 
@@ -83,10 +85,11 @@ def cells(env: Any) -> Cells | None:
     """
     if hasattr(env, "cells"):
         return env.cells()
-    if env.name == "DeepSea-bsuite":
+    name = getattr(env, "name", "")
+    if name == "DeepSea-bsuite":
         row, column = np.mgrid[1 : env.size + 1, : env.size]
         return _cells(column <= row, lambda state: (state.row - 1, state.column))
-    if env.name == "FourRooms-misc":
+    if name == "FourRooms-misc":
         return _cells(np.asarray(env.env_map), lambda state: (state.pos[0], state.pos[1]))
     return None
 
