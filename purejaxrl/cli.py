@@ -77,7 +77,7 @@ class Report:
     title: str = ""
     """A heading; by default the environment's id."""
     open: bool = False
-    """Open the page in a browser."""
+    """Open the page in a browser, where there is a screen."""
 
 
 @dataclasses.dataclass
@@ -263,7 +263,8 @@ def _report(command: Report) -> None:
 
     path = report.write(command.runs, command.out, title=command.title)
     print(path)
-    if command.open:
+    # Without a screen the module would start a browser for terminals and wait for it.
+    if command.open and (sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()):
         import webbrowser
 
         webbrowser.open(path.absolute().as_uri())

@@ -143,7 +143,7 @@ def _row(run: RunData) -> dict[str, str]:
         "steps per seed": f"{run.summary['env_steps']:,}",
         "final return, each seed": ", ".join(_number(value) for value in final),
         "best episode": _number(np.nanmax(best) if np.isfinite(best).any() else math.nan),
-        "cells visited": "" if math.isnan(coverage) else f"{100 * coverage:.0f} %",
+        "cells visited, mean of seeds": "" if math.isnan(coverage) else f"{100 * coverage:.0f} %",
         "steps/s": f"{run.summary['steps_per_second']:,.0f}",
         "compile": f"{run.summary['compile_seconds']:.0f} s",
         "run": f"{run.summary['run_seconds']:.0f} s",

@@ -212,27 +212,23 @@ class Train:
         state, (batch, episodes) = jax.lax.scan(self._step, state, keys)
         state, metrics = state.replace(key=key, update=state.update + 1), _episode_metrics(*episodes)
 
-        if self.bonus is None:
-            raw = jnp.zeros_like(batch.reward)
-            learner_batch, reward_fn = batch, lambda transition, memo: jnp.zeros_like(transition.reward)
-        else:
-            bonus, bonus_state = self.bonus, state.bonus
+        bonus, bonus_state = self.bonus, state.bonus
+        raw, bonus_metrics = jnp.zeros_like(batch.reward), {}
+        if bonus is not None:
             raw = bonus.reward(bonus_state, self._plain(batch), batch.memo)
             state = self._update_bonus_scale(state, raw)
-
-            def reward_fn(transition, memo):
-                return self._scaled(state, bonus.reward(bonus_state, self._plain(transition), memo))
-
             batch = batch.replace(bonus=self._scaled(state, raw))
-            learner_batch = batch
+        scaled = functools.partial(self._scaled, state)
 
-        learner_state, learner_metrics = self.learner.update(
-            state.learner, learner_key, learner_batch, actor0, reward_fn
-        )
-        state, bonus_metrics = state.replace(learner=learner_state), {}
-        if self.bonus is not None:
-            bonus_state, bonus_metrics = self.bonus.update(state.bonus, bonus_key, self._plain(batch))
-            state = state.replace(bonus=bonus_state)
+        def reward_fn(transition, memo):
+            if bonus is None:
+                return jnp.zeros_like(transition.reward)
+            return scaled(bonus.reward(bonus_state, self._plain(transition), memo))
+
+        learner_state, learner_metrics = self.learner.update(state.learner, learner_key, batch, actor0, reward_fn)
+        if bonus is not None:
+            bonus_state, bonus_metrics = bonus.update(bonus_state, bonus_key, self._plain(batch))
+        state = state.replace(learner=learner_state, bonus=bonus_state)
         metrics |= {
             "env_steps": self.spec.num_envs * (self.warmup + state.update * self.spec.num_steps),
             "bonus_mean": jnp.zeros(()) if batch.bonus is None else batch.bonus.mean(),
