@@ -15,7 +15,7 @@
 # # purejaxrl in five minutes
 #
 # A whole training run is one function of a random key: `jit` compiles it, `vmap` runs many of them at once.
-# Here: train PPO on CartPole, look at the curve, evaluate the policy, then train 64 runs in one call.
+# Here: train PPO on CartPole, look at the curve, evaluate the policy, then train 48 runs in one call.
 # It needs no accelerator, and uses one if there is one.
 
 # %%
@@ -55,7 +55,7 @@ print(f"jax {jax.__version__} on {jax.devices()[0].platform}")
 
 # %%
 env, env_params = purejaxrl.make("CartPole-v1")
-learner = PPO(learning_rate=1e-3)
+learner = PPO(learning_rate=3e-3)
 train = purejaxrl.make_train(env, learner, env_params=env_params, num_envs=8, total_steps=TOTAL_STEPS)
 
 keys = jax.random.split(jax.random.key(0), 8)
