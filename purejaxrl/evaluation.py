@@ -86,9 +86,7 @@ def evaluate(
     def play(carry):
         time, actor, obs, env_state, alive, total, length = carry
         act_key, env_key = jax.random.split(jax.random.fold_in(loop_key, time))
-        mask = None
-        if hasattr(env, "action_mask"):
-            mask = jax.vmap(env.action_mask, (0, None))(env_state, env_params)
+        mask = jax.vmap(functools.partial(stepping.action_mask, env, env_params))(env_state)
         first = jnp.full(num_episodes, time == 0)
         actor, action, _ = learner.act(state.learner, actor, act_key, obs, first, mask, greedy=greedy)
         obs, env_state, reward, terminated, truncated = step(jax.random.split(env_key, num_episodes), env_state, action)

@@ -319,9 +319,7 @@ class Train:
         return jax.vmap(self.resets.reset, (None, 0))(resets, jax.random.split(key, self.spec.num_envs))
 
     def _masks(self, env_state: PyTree) -> Array | None:
-        if not hasattr(self.env, "action_mask"):
-            return None
-        return jax.vmap(self.env.action_mask, (0, None))(env_state, self.env_params)
+        return jax.vmap(functools.partial(stepping.action_mask, self.env, self.env_params))(env_state)
 
     def _featured(self, bonus_state: PyTree, obs: PyTree) -> PyTree:
         return Featured(obs, self.bonus.features(bonus_state, obs)) if self.learner_spec.num_features else obs

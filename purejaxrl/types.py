@@ -236,6 +236,13 @@ def check_int(value: Any, label: str, *, ge: int | None = None, le: int | None =
         raise SettingError(f"{label} must be <= {le}, got {value}")
 
 
+def check_minibatches(value: int, label: str, spec: Spec) -> None:
+    """Raise :class:`SettingError` where there are more minibatches than samples in a batch."""
+    samples = spec.num_envs * spec.num_steps
+    if value > samples:
+        raise SettingError(f"{label} must be at most num_envs * num_steps = {samples}, got {value}")
+
+
 def check_choice(value: Any, choices: Iterable[str], label: str) -> None:
     """Raise :class:`SettingError` unless `value` is one of `choices`; the message offers the nearest."""
     choices = list(choices)

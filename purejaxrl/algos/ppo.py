@@ -28,7 +28,7 @@ import optax
 from flax import struct
 
 from purejaxrl import moments, networks, returns
-from purejaxrl.types import Array, PyTree, SettingError, Spec, Transition, number, static
+from purejaxrl.types import Array, PyTree, SettingError, Spec, Transition, check_minibatches, number, static
 
 
 class PPOState(struct.PyTreeNode):
@@ -114,11 +114,7 @@ class PPO(struct.PyTreeNode):
         """Raise where the settings do not fit the environment or the batch."""
         if not (hasattr(spec.action_space, "n") or hasattr(spec.action_space, "low")):
             raise SettingError(f"algo: PPO acts in Discrete or Box spaces, the environment's is {spec.action_space!r}")
-        if self.num_minibatches > spec.num_envs * self.num_steps:
-            raise SettingError(
-                f"algo.num_minibatches must be at most num_envs * num_steps = {spec.num_envs * self.num_steps}, "
-                f"got {self.num_minibatches}"
-            )
+        check_minibatches(self.num_minibatches, "algo.num_minibatches", spec)
         if not callable(self.loss):
             raise SettingError(f"algo.loss must be a function like algos.ppo.ppo_loss, got {self.loss!r}")
         if self.network is not None:

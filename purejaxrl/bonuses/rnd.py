@@ -19,7 +19,7 @@ import optax
 from flax import struct
 
 from purejaxrl import moments, networks
-from purejaxrl.types import Array, PyTree, SettingError, Spec, Transition, number, static
+from purejaxrl.types import Array, PyTree, Spec, Transition, check_minibatches, number, static
 
 
 class RNDState(struct.PyTreeNode):
@@ -58,11 +58,7 @@ class RND(struct.PyTreeNode):
     embedding_size: int = static(64, ge=1)  # outputs that the predictor has to match
 
     def check(self, spec: Spec) -> None:
-        if self.num_minibatches > spec.num_envs * spec.num_steps:
-            raise SettingError(
-                f"bonus.num_minibatches must be at most num_envs * num_steps = {spec.num_envs * spec.num_steps}, "
-                f"got {self.num_minibatches}"
-            )
+        check_minibatches(self.num_minibatches, "bonus.num_minibatches", spec)
 
     def init(self, key: Array, spec: Spec) -> RNDState:
         target_key, predictor_key = jax.random.split(key)
