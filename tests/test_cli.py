@@ -258,29 +258,25 @@ def test_eval_refuses_no_episodes(run_folder, capsys):
     assert "num_episodes must be >= 1" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_leaves_a_run_that_can_be_read(stop, tmp_path):
-    folder = tmp_path / "x"
-    command = [
-        sys.executable,
-        "-u",
-        "-m",
-        "purejaxrl",
-        "train",
-        *TINY,
-        "--total-steps",
-        "1000000000",
-        "--out",
-        str(folder),
-    ]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+def interrupt(folder, *, total_steps, after, stop, delay=0.0):
+    """Start a run, send it `stop` once a line begins with `after`, and return what it says from then on."""
+    words = ["-u", "-m", "purejaxrl", "train", *TINY, "--total-steps", str(total_steps), "--out", str(folder)]
+    with subprocess.Popen([sys.executable, *words], stderr=subprocess.PIPE, text=True, cwd=folder.parent) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if line.startswith("training:"):
+            if line.startswith(after):
                 break
+        time.sleep(delay)
         process.send_signal(stop)
         rest = process.stderr.read()
         assert process.wait(timeout=60) == 130
+    return rest
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_a_run_that_can_be_read(stop, tmp_path):
+    folder = tmp_path / "x"
+    rest = interrupt(folder, total_steps=1_000_000_000, after="training:", stop=stop)
     assert "interrupted after" in rest
     assert "Traceback" not in rest
     summary = json.loads((folder / "summary.json").read_text())
@@ -294,27 +290,7 @@ def test_an_interrupt_leaves_a_run_that_can_be_read(stop, tmp_path):
 
 def test_an_interrupt_while_compiling_too(tmp_path):
     folder = tmp_path / "x"
-    command = [
-        sys.executable,
-        "-u",
-        "-m",
-        "purejaxrl",
-        "train",
-        *TINY,
-        "--total-steps",
-        "1000000",
-        "--out",
-        str(folder),
-    ]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("compiling"):
-                break
-        time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-        rest = process.stderr.read()
-        assert process.wait(timeout=60) == 130
+    rest = interrupt(folder, total_steps=1_000_000, after="compiling", stop=signal.SIGINT, delay=0.2)
     assert "Traceback" not in rest
     assert json.loads((folder / "summary.json").read_text())["updates"] == 0
     assert len(purejaxrl.load(folder)) == 0
