@@ -1,6 +1,10 @@
 """Statistics over seeds."""
 
+from collections.abc import Callable
+
 import numpy as np
+
+TRIM = 0.25  # the interquartile mean leaves out a quarter on each side
 
 
 def mean_interval(samples: np.ndarray, *, level: float = 0.95, resamples: int = 2000) -> tuple[np.ndarray, ...]:
@@ -11,17 +15,57 @@ def mean_interval(samples: np.ndarray, *, level: float = 0.95, resamples: int = 
       level: the interval's coverage.
       resamples: bootstrap samples, from a fixed generator, so that a report is reproducible.
     """
+    return _interval(samples, _means, level, resamples)
+
+
+def iqm_interval(scores: np.ndarray, *, level: float = 0.95, resamples: int = 2000) -> tuple[np.ndarray, ...]:
+    """Interquartile mean over the first axis with a percentile-bootstrap interval: ``(iqm, low, high)``.
+
+    The mean of what is left without the lowest and the highest quarter, each rounded down to whole seeds, as in
+    ``scipy.stats.trim_mean(scores, 0.25)``: less at the mercy of one seed than the mean, and of more use than the
+    median (Agarwal et al. 2021, arXiv:2108.13264). Seeds are resampled; over the seeds of one task that is the paper's
+    stratified bootstrap. NaN are left out before the quarters are counted, in every resample too.
+
+    Args:
+      scores: ``[num_seeds, ...]``; a column without a finite value gives NaN.
+      level: the interval's coverage.
+      resamples: bootstrap samples, from a fixed generator, so that a report is reproducible.
+    """
+    return _interval(scores, _interquartile_means, level, resamples)
+
+
+def _interval(
+    samples: np.ndarray, statistic: Callable[[np.ndarray, np.ndarray], np.ndarray], level: float, resamples: int
+) -> tuple[np.ndarray, ...]:
+    """``statistic(counts, columns)`` gives a row per row of `counts`, which says how often each seed is taken."""
     samples = np.asarray(samples, float)
+    columns = samples.reshape(len(samples), -1)
+    columns = np.where(np.isfinite(columns), columns, np.nan)
     draws = np.random.default_rng(0).integers(len(samples), size=(resamples, len(samples)))
-    weights = np.apply_along_axis(np.bincount, 1, draws, minlength=len(samples)).astype(float)
-    present = np.isfinite(samples)
-    flat, counts = np.where(present, samples, 0.0).reshape(len(samples), -1), present.reshape(len(samples), -1)
+    counts = np.apply_along_axis(np.bincount, 1, draws, minlength=len(samples)).astype(float)
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = (weights @ flat) / (weights @ counts)
-        mean = flat.sum(0) / counts.sum(0)
-    low, high = np.full(mean.shape, np.nan), np.full(mean.shape, np.nan)
-    there = np.isfinite(means).any(0)
+        value, drawn = statistic(np.ones((1, len(samples))), columns)[0], statistic(counts, columns)
+    low, high = np.full(value.shape, np.nan), np.full(value.shape, np.nan)
+    there = np.isfinite(drawn).any(0)
     tail = 100 * (1 - level) / 2
-    low[there], high[there] = np.nanpercentile(means[:, there], [tail, 100 - tail], axis=0)
+    low[there], high[there] = np.nanpercentile(drawn[:, there], [tail, 100 - tail], axis=0)
     shape = samples.shape[1:]
-    return mean.reshape(shape), low.reshape(shape), high.reshape(shape)
+    return value.reshape(shape), low.reshape(shape), high.reshape(shape)
+
+
+def _means(counts: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    return (counts @ np.nan_to_num(columns)) / (counts @ ~np.isnan(columns))
+
+
+def _interquartile_means(counts: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Sorted, a seed that is taken c times fills c places; only places between the two cuts count."""
+    means = np.empty((len(counts), columns.shape[1]))
+    for index, column in enumerate(columns.T):
+        order = np.argsort(column)
+        places = counts[:, order] * ~np.isnan(column[order])
+        ends = np.cumsum(places, axis=1)
+        total = ends[:, -1:]
+        cut = np.floor(TRIM * total)
+        kept = np.clip(np.minimum(ends, total - cut) - np.maximum(ends - places, cut), 0, None)
+        means[:, index] = kept @ np.nan_to_num(column[order]) / kept.sum(1)
+    return means

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from purejaxrl.types import SettingError, Spec
 
@@ -42,10 +43,17 @@ def _step_once(env: Any, env_params: Any, key: Array) -> tuple[PyTree, PyTree]:
 
 
 def random_action(env: Any, env_params: Any, key: Array, mask: Array | None = None) -> Array:
-    """A uniform action of one env; where a Box has no bound, a standard normal clipped to what bounds there are."""
+    """A uniform action of one env, of those that `mask` allows (see :func:`action_mask`).
+
+    Where a Box has no bound, a standard normal clipped to what bounds there are.
+    """
     space = env.action_space(env_params)
+    if mask is not None and hasattr(space, "nvec"):
+        masks = jnp.split(mask, np.cumsum(space.nvec)[:-1])
+        keys = jax.random.split(key, len(masks))
+        return jnp.stack([_random_index(key, mask) for key, mask in zip(keys, masks, strict=True)])
     if mask is not None:
-        return jax.random.categorical(key, jnp.where(mask, 0.0, -jnp.inf))
+        return _random_index(key, mask)
     if not hasattr(space, "low"):
         return space.sample(key)
     low, high = (jnp.broadcast_to(jnp.asarray(bound, jnp.float32), space.shape) for bound in (space.low, space.high))
@@ -55,8 +63,19 @@ def random_action(env: Any, env_params: Any, key: Array, mask: Array | None = No
     return jnp.where(bounded, inside, jnp.clip(jax.random.normal(key, space.shape), low, high))
 
 
+def _random_index(key: Array, mask: Array) -> Array:
+    """A uniform int32 index of those where `mask` (bool ``[n]``) is true, of all where it is true nowhere."""
+    # Without the second term an empty mask would always give 0: argmax breaks the tie of logits that are all -inf.
+    return jax.random.categorical(key, jnp.where(mask | ~mask.any(), 0.0, -jnp.inf))
+
+
 def action_mask(env: Any, env_params: Any, state: PyTree) -> Array | None:
-    """The bool mask of allowed actions of one env, or None where the env offers none."""
+    """The mask of allowed actions of one env, or None where the env offers none.
+
+    Bool ``[n]`` for a discrete space; for a multi-discrete one, a space with the attribute ``nvec``, the components'
+    masks one after the other: ``[sum(nvec)]``. A mask that forbids every action, of one component or of all, allows
+    every one: there random actions and policies are uniform, never NaN.
+    """
     return env.action_mask(state, env_params) if hasattr(env, "action_mask") else None
 
 

@@ -150,11 +150,9 @@ def make_train(
     )
     if resets is None:
         resets = FreshResets(env, env_params)
+    _check_fit(bonus, spec)
     train = Train(env, learner, bonus, env_params, resets, visits, spec, warmup)
-    for component, its_spec in ((learner, train.learner_spec), (bonus, spec)):
-        check = getattr(component, "check", None)
-        if check is not None:
-            check(its_spec)
+    _check_fit(learner, train.learner_spec)
     return train
 
 
@@ -166,7 +164,8 @@ class Train:
         self.resets, self.visits, self.spec, self.warmup = resets, visits, spec, warmup
         self.num_updates = spec.num_updates
         self.env_steps = spec.num_envs * (warmup + spec.num_updates * spec.num_steps)  # as the whole run really takes
-        self.learner_spec = self._learner_spec()
+        self.learner_spec = self._featured_spec()
+        self.learner_spec = dataclasses.replace(self.learner_spec, transition=self._example_transition())
 
     def __call__(self, key: Array) -> Result:
         """Run from `key` to the end."""
@@ -174,15 +173,22 @@ class Train:
 
     def init(self, key: Array) -> TrainState:
         """The state before the first update, a bonus's warm-up done."""
-        spec, num_envs = self.spec, self.spec.num_envs
         key, learner_key, bonus_key, actor_key, resets_key, env_key, warmup_key = jax.random.split(key, 7)
-        resets = self.resets.init(resets_key, spec)
-        obs, env_state = self._reset(resets, env_key)
-        normalise = _normalise(self.bonus)
-        state = TrainState(
+        state = self._start(key, bonus_key, resets_key, env_key).replace(
             learner=self.learner.init(learner_key, self.learner_spec),
-            bonus=None if self.bonus is None else self.bonus.init(bonus_key, spec),
             actor=self.learner.init_actor(actor_key, self.learner_spec),
+        )
+        return self._warm_up(state, warmup_key) if self.warmup else state
+
+    def _start(self, key: Array, bonus_key: Array, resets_key: Array, env_key: Array) -> TrainState:
+        """The state at the first step, but for what is the learner's."""
+        num_envs, normalise = self.spec.num_envs, _normalise(self.bonus)
+        resets = self.resets.init(resets_key, self.spec)
+        obs, env_state = self._reset(resets, env_key)
+        return TrainState(
+            learner=None,
+            bonus=None if self.bonus is None else self.bonus.init(bonus_key, self.spec),
+            actor=None,
             env=env_state,
             obs=obs,
             first=jnp.ones(num_envs, bool),
@@ -195,7 +201,6 @@ class Train:
             bonus_return=jnp.zeros(num_envs) if normalise == "return_std" else None,
             visits=None if self.visits is None else jnp.zeros(self.visits[1], jnp.int32),
         )
-        return self._warm_up(state, warmup_key) if self.warmup else state
 
     def advance(self, state: TrainState, num_updates: int) -> tuple[TrainState, Metrics]:
         """Do `num_updates` (static) more updates; metrics have that leading axis. Jit it yourself.
@@ -246,7 +251,12 @@ class Train:
         act_key, env_key, reset_key = jax.random.split(key, 3)
         seen, mask = self._featured(state.bonus, state.obs), self._masks(state.env)
         actor, action, extras = self.learner.act(state.learner, state.actor, act_key, seen, state.first, mask)
-        state, transition, episode = self._env_step(state.replace(actor=actor), env_key, reset_key, action, mask)
+        state, transition, episode = self._record(state.replace(actor=actor), env_key, reset_key, seen, action, mask)
+        return state, (transition.replace(extras=extras), episode)
+
+    def _record(self, state: TrainState, env_key: Array, reset_key: Array, seen: PyTree, action: Array, mask: Any):
+        """Step every env and let the bonus observe: the state, the transition as the learner sees it, the episodes."""
+        state, transition, episode = self._env_step(state, env_key, reset_key, action, mask)
         if self.bonus is not None:
             before, (bonus_state, memo) = state.bonus, self.bonus.observe(state.bonus, transition)
             next_seen = transition.next_obs
@@ -257,7 +267,7 @@ class Train:
                 next_seen = self._featured(same_episode, next_seen)
             state = state.replace(bonus=bonus_state)
             transition = transition.replace(memo=memo, obs=seen, next_obs=next_seen)
-        return state, (transition.replace(extras=extras), episode)
+        return state, transition, episode
 
     def _env_step(self, state: TrainState, env_key: Array, reset_key: Array, action: Array, mask: Array | None):
         """Step every env, auto-reset (here and nowhere else), count visits and episodes."""
@@ -298,12 +308,11 @@ class Train:
     def _warm_up(self, state: TrainState, key: Array) -> TrainState:
         """Let the bonus see random steps, then start training on fresh episodes."""
         scan_key, update_key, reset_key = jax.random.split(key, 3)
-        act = jax.vmap(functools.partial(stepping.random_action, self.env, self.env_params))
 
         def random_step(state, step):
             (act_key, env_key, reset_key), last = jax.random.split(step[0], 3), step[1]
             mask = self._masks(state.env)
-            action = act(jax.random.split(act_key, self.spec.num_envs), mask)
+            action = self._random_actions(act_key, mask)
             state, transition, _ = self._env_step(state, env_key, reset_key, action, mask)
             transition = transition.replace(truncated=transition.truncated | last)
             bonus_state, memo = self.bonus.observe(state.bonus, transition)
@@ -318,6 +327,10 @@ class Train:
     def _reset(self, resets: PyTree, key: Array) -> tuple[PyTree, PyTree]:
         return jax.vmap(self.resets.reset, (None, 0))(resets, jax.random.split(key, self.spec.num_envs))
 
+    def _random_actions(self, key: Array, mask: Array | None) -> Array:
+        act = jax.vmap(functools.partial(stepping.random_action, self.env, self.env_params))
+        return act(jax.random.split(key, self.spec.num_envs), mask)
+
     def _masks(self, env_state: PyTree) -> Array | None:
         return jax.vmap(functools.partial(stepping.action_mask, self.env, self.env_params))(env_state)
 
@@ -330,7 +343,18 @@ class Train:
             return transition
         return transition.replace(obs=transition.obs.obs, next_obs=transition.next_obs.obs)
 
-    def _learner_spec(self) -> Spec:
+    def _example_transition(self) -> Transition:
+        """Shapes and dtypes of what a rollout records of one env's step, without the learner's extras."""
+
+        def record(key):
+            state = self._start(*jax.random.split(key, 4))
+            seen, mask = self._featured(state.bonus, state.obs), self._masks(state.env)
+            return self._record(state, key, key, seen, self._random_actions(key, mask), mask)[1]
+
+        batch = jax.eval_shape(record, jax.random.key(0))
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), batch)
+
+    def _featured_spec(self) -> Spec:
         """The spec with the width of the bonus's features, which the learner sees beside each observation."""
         if not callable(getattr(self.bonus, "features", None)):
             return self.spec
@@ -378,6 +402,12 @@ def _episode_metrics(done: Array, episode_return: Array, episode_length: Array) 
         "episode_return_max": jnp.where(count, jnp.max(episode_return, where=done, initial=-jnp.inf), jnp.nan),
         "episode_length": jnp.sum(episode_length, where=done) / count,
     }
+
+
+def _check_fit(component: Any, spec: Spec) -> None:
+    """Let a component that has a `check` say whether it fits."""
+    if hasattr(component, "check"):
+        component.check(spec)
 
 
 def _check_component(component: Any, name: str, methods: tuple[str, ...]) -> None:

@@ -71,6 +71,7 @@ class Spec:
     has_bonus: bool = False
     num_features: int = 0  # appended to observations by Bonus.features; the learner then sees `Featured`
     observation: PyTree = None  # shapes and dtypes that the env really emits, where they differ from what it declares
+    transition: Any = None  # Transition of shapes and dtypes of one env's step as a rollout records it, for replay
 
     def example_obs(self) -> PyTree:
         """Zeros shaped like one observation (no leading axis), with features beside it when the spec has them."""
@@ -236,11 +237,30 @@ def check_int(value: Any, label: str, *, ge: int | None = None, le: int | None =
         raise SettingError(f"{label} must be <= {le}, got {value}")
 
 
-def check_minibatches(value: int, label: str, spec: Spec) -> None:
-    """Raise :class:`SettingError` where there are more minibatches than samples in a batch."""
-    samples = spec.num_envs * spec.num_steps
+def check_minibatches(value: int, label: str, spec: Spec, *, whole_envs: bool = False) -> None:
+    """Raise :class:`SettingError` where there are more minibatches than samples in a batch, or than whole envs."""
+    samples = spec.num_envs * (1 if whole_envs else spec.num_steps)
     if value > samples:
-        raise SettingError(f"{label} must be at most num_envs * num_steps = {samples}, got {value}")
+        wanted = "num_envs (a memory learns from whole envs)" if whole_envs else "num_envs * num_steps"
+        raise SettingError(f"{label} must be at most {wanted} = {samples}, got {value}")
+
+
+def check_less(low: Any, high: Any, low_label: str, high_label: str) -> None:
+    """Raise :class:`SettingError` unless ``low < high``; a tracer passes."""
+    if not (isinstance(low, Tracer) or isinstance(high, Tracer)) and not low < high:
+        raise SettingError(f"{low_label} must be below {high_label}, got {low} and {high}")
+
+
+def check_action_space(spec: Spec, learner: str, **kinds: str) -> None:
+    """Raise :class:`SettingError` unless the action space is of a kind the learner knows.
+
+    `kinds` maps the attribute that tells a kind (`n`, `nvec`, `low`) to its name.
+    """
+    if not any(hasattr(spec.action_space, attribute) for attribute in kinds):
+        *others, last = kinds.values()
+        wanted = f"{', '.join(others)} or {last}" if others else last
+        found = type(spec.action_space).__name__
+        raise SettingError(f"algo: {learner} acts in {wanted} spaces, the environment's is {found}; choose another")
 
 
 def check_choice(value: Any, choices: Iterable[str], label: str) -> None:

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from flax import struct
 from gymnax.environments import environment, spaces
 
+from purejaxrl.envs import MultiDiscrete
+
 
 @struct.dataclass
 class State:
@@ -154,3 +156,65 @@ class Clock(Probe):
 
     def action_mask(self, state, params):
         return jnp.arange(3) != 2
+
+
+class MultiTarget(RewardFromObs):
+    """Two components: one step, +1 for each that is the target's: (0, 2) where x < 0, (1, 0) where x > 0."""
+
+    def reward(self, state, action):
+        target = jnp.where(state.x > 0, jnp.array([1, 0]), jnp.array([0, 2]))
+        return jnp.sum(action == target).astype(jnp.float32)
+
+    def action_space(self, params=None):
+        return MultiDiscrete((2, 3))
+
+
+class Recall(RewardFromObsAndAction):
+    """Memory: x = ±1 shows in the first observation alone; `delay` steps later +1 when the action fits its sign."""
+
+    delay = 3  # the episode has delay + 1 steps; only the last one's reward is not 0
+
+    def reward(self, state, action):
+        return jnp.where(state.time == self.delay, super().reward(state, action), 0.0)
+
+    def ends(self, state):
+        return state.time > self.delay
+
+    def obs(self, state):
+        return super().obs(state.replace(x=jnp.where(state.time == 0, state.x, 0.0)))
+
+
+class Endings(Probe):
+    """Reward 1 at each of three steps, ended in one of three ways: by termination, by a time limit, by both at once.
+
+    The observation is one-hot: the time where episodes terminate (0-2) or both flags are true (3-5), and nothing but
+    that there is a time limit where there is one (6), so that all its steps look alike. With γ = 1/2 the values are
+    7/4, 3/2, 1 twice, and 2. A limit taken for an end, an end taken for a limit, and a bootstrap from the observation
+    after the reset each change them.
+    """
+
+    values = (1.75, 1.5, 1.0, 1.75, 1.5, 1.0, 2.0)
+
+    def start(self, key):
+        return jax.random.choice(key, jnp.array([0.0, 3.0, 9.0]))
+
+    def next_x(self, key, state, action):
+        return jnp.where(state.x == 9, 9.0, state.x + 1)
+
+    def ends(self, state):
+        return (state.time >= 3) & (state.x != 9)
+
+    def is_truncated(self, state, params):
+        return (state.time >= 3) & (state.x != 3)
+
+    def obs(self, state):
+        shown = jnp.where((state.time >= 3) & (state.x != 9), -1, jnp.minimum(state.x, 6))
+        return jax.nn.one_hot(shown.astype(jnp.int32), 7)  # a final observation shows nothing
+
+    def observation_space(self, params):
+        return spaces.Box(0.0, 1.0, (7,))
+
+
+class ContinuousEndings(Endings):
+    def action_space(self, params=None):
+        return spaces.Box(-1.0, 3.0, (2,))

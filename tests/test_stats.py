@@ -1,21 +1,53 @@
 import numpy as np
+import pytest
+from scipy.stats import trim_mean
 
 from purejaxrl import stats
 
+INTERVALS = {stats.mean_interval: np.mean, stats.iqm_interval: lambda column: trim_mean(column, 0.25)}
 
-def test_mean_interval_covers_as_it_says():
+
+@pytest.mark.parametrize(("interval", "statistic"), INTERVALS.items())
+@pytest.mark.parametrize("num_seeds", [1, 2, 3, 5, 20])
+def test_interval_against_brute_force(interval, statistic, num_seeds):
+    """Value by NumPy and SciPy; the interval by a bootstrap that draws the seeds themselves, ties and all."""
+    samples = np.random.default_rng(2).normal(0.0, 5.0, (num_seeds, 2, 2)).round()
+    draws = np.random.default_rng(0).integers(num_seeds, size=(500, num_seeds))
+    value, low, high = interval(samples, level=0.9, resamples=500)
+    for index in np.ndindex(2, 2):
+        column = samples[:, *index]
+        drawn = [statistic(column[draw]) for draw in draws]
+        found = [value[index], low[index], high[index]]
+        np.testing.assert_allclose(found, [statistic(column), *np.percentile(drawn, [5, 95])], atol=1e-12)
+
+
+@pytest.mark.parametrize("interval", INTERVALS)
+def test_interval_covers_as_it_says(interval):
     """Of many samples of 30 normals, about 95 % of the intervals hold the true mean."""
-    generator = np.random.default_rng(1)
-    samples = generator.normal(3.0, 2.0, (30, 1000))
-    mean, low, high = stats.mean_interval(samples)
-    np.testing.assert_allclose(mean, samples.mean(0))
+    samples = np.random.default_rng(1).normal(3.0, 2.0, (30, 1000))
+    _, low, high = interval(samples)
     covered = ((low < 3.0) & (high > 3.0)).mean()
     assert 0.91 < covered < 0.97
 
 
-def test_missing_values_are_left_out():
+@pytest.mark.parametrize("interval", INTERVALS)
+def test_missing_values_are_left_out(interval):
     samples = np.array([[1.0, np.nan, np.nan], [3.0, 5.0, np.nan]])
-    mean, low, high = stats.mean_interval(samples)
-    np.testing.assert_array_equal(mean, [2.0, 5.0, np.nan])
+    value, low, high = interval(samples)
+    np.testing.assert_array_equal(value, [2.0, 5.0, np.nan])
     np.testing.assert_array_equal(low, [1.0, 5.0, np.nan])
     np.testing.assert_array_equal(high, [3.0, 5.0, np.nan])
+
+
+def test_quarters_are_counted_without_missing_values():
+    """Of eight scores two fall on each side: 3 … 6 are left. Counted as a ninth, the missing one would shift that."""
+    scores = np.array([np.nan, 1000.0, 3.0, 5.0, 1.0, 4.0, 100.0, 6.0, -2.0])
+    iqm, low, high = stats.iqm_interval(scores)
+    assert iqm == 4.5
+    assert low < iqm < high
+
+
+def test_one_wild_seed_moves_the_mean_but_not_the_interquartile_mean():
+    scores = np.append(np.full(19, 10.0), 1e6)
+    assert stats.mean_interval(scores)[0] > 1e4
+    assert stats.iqm_interval(scores)[0] == 10.0

@@ -1,4 +1,4 @@
-"""Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347), for discrete and continuous actions.
+"""Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347), with or without memory.
 
 Details that matter, with their sources ("details": Huang et al. 2022, "The 37 implementation details of PPO"):
 
@@ -7,7 +7,11 @@ Details that matter, with their sources ("details": Huang et al. 2022, "The 37 i
 - advantages normalised per minibatch (details 7); clipped policy ratio (eq. 7); entropy bonus (eq. 9);
 - value clipping as an option, off: it does not help (Andrychowicz et al. 2021, arXiv:2006.05990, section 3.3);
 - gradients clipped by their *global* norm (details 11); learning rate annealed linearly to 0 as an option (details 4);
-- a Gaussian with state-independent log std, actions clipped to the bounds by the loop (continuous details 1, 3);
+- a Gaussian with state-independent log std, actions clipped to the bounds by the loop (continuous details 1, 3); a
+  product of categoricals for multi-discrete actions (details, section "MultiDiscrete");
+- action masks in sampling, log-probability and entropy (Huang & Ontañón 2022, arXiv:2006.14171);
+- with a memory, minibatches of whole sequences, one per env, replayed from the memory that the rollout started with:
+  flags aligned, the ratio starts at exactly 1, no burn-in (LSTM details 1-5);
 - observations standardised and clipped to ±10, rewards divided by the running std of the discounted return, as options
   (continuous details 5-7). The statistics move only between rollouts, so the ratio starts at exactly 1, and an
   episode's last reward is counted before its return restarts;
@@ -27,8 +31,8 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from purejaxrl import moments, networks, returns
-from purejaxrl.types import Array, PyTree, SettingError, Spec, Transition, check_minibatches, number, static
+from purejaxrl import memory, moments, networks, returns
+from purejaxrl.types import Array, PyTree, SettingError, Spec, Transition, check_action_space, check_minibatches, number, static
 
 
 class PPOState(struct.PyTreeNode):
@@ -39,19 +43,23 @@ class PPOState(struct.PyTreeNode):
     obs_moments: PyTree  # Moments, with normalise_obs
     reward_moments: PyTree  # Moments, with normalise_reward
     running_return: Any  # [num_envs], discounted return so far, with normalise_reward
-    network: Any = struct.field(pytree_node=False)  # a flax module or a networks.Network
+    network: Any = struct.field(pytree_node=False)  # a flax module, perhaps with a memory, or a networks.Network
 
 
 class Minibatch(struct.PyTreeNode):
-    """What the loss sees, leading axis ``[minibatch_size]``; value-like fields have one column per value head."""
+    """What the loss sees, leading axis ``[samples]``, with a memory ``[sequences, num_steps]``.
+
+    Value-like fields have one column per value head: ``[..., heads]``.
+    """
 
     obs: PyTree
     action: Array
     mask: Array | None
     log_prob: Array
-    value: Array  # [minibatch_size, heads]
-    target: Array  # [minibatch_size, heads]
+    value: Array  # when acting
+    target: Array
     advantage: Array
+    first: Array | None = None
 
 
 def ppo_loss(ppo: PPO, params: PyTree, apply: Callable, batch: Minibatch) -> tuple[Array, dict[str, Array]]:
@@ -72,7 +80,7 @@ def ppo_loss(ppo: PPO, params: PyTree, apply: Callable, batch: Minibatch) -> tup
     if ppo.clip_value:
         value_near = batch.value + jnp.clip(value - batch.value, -ppo.clip_eps, ppo.clip_eps)
         value_error = jnp.maximum(value_error, jnp.square(value_near - batch.target))
-    value_loss = 0.5 * value_error.mean(0).sum()  # summed over heads
+    value_loss = 0.5 * value_error.sum(-1).mean()  # summed over heads
 
     entropy = policy.entropy().mean()
     loss = policy_loss + ppo.vf_coef * value_loss - ppo.ent_coef * entropy
@@ -105,31 +113,30 @@ class PPO(struct.PyTreeNode):
     normalise_obs: bool = static(False)  # standardise observations by running moments, clip to ±10
     normalise_reward: bool = static(False)  # divide rewards by the running std of the discounted return
     episodic_bonus: bool = static(True)  # False: the intrinsic return runs on across episodes, as in RND
-    hidden: tuple[int, ...] = static((64, 64))  # layers for flat observations (grids get a CNN)
+    hidden: tuple[int, ...] = static((64, 64))  # layers for flat observations (grids get a CNN); first, memory, others
     activation: str = static("tanh", choices=tuple(networks.ACTIVATIONS))
+    memory: str = static("none", choices=memory.KINDS)  # minibatches then are made of whole envs
+    memory_size: int = static(64, ge=4)  # features of the memory (transformer: a multiple of 4)
+    memory_window: int = static(32, ge=1)  # steps that each layer of the transformer looks back
     loss: Callable = static(ppo_loss)  # ppo_loss's signature
     network: Any = static(None)  # (init, apply) or flax module on one observation, returns as networks.ActorCritic
 
     def check(self, spec: Spec) -> None:
         """Raise where the settings do not fit the environment or the batch."""
-        if not (hasattr(spec.action_space, "n") or hasattr(spec.action_space, "low")):
-            raise SettingError(f"algo: PPO acts in Discrete or Box spaces, the environment's is {spec.action_space!r}")
-        check_minibatches(self.num_minibatches, "algo.num_minibatches", spec)
+        check_action_space(spec, "PPO", n="Discrete", nvec="MultiDiscrete", low="Box")
         if not callable(self.loss):
             raise SettingError(f"algo.loss must be a function like algos.ppo.ppo_loss, got {self.loss!r}")
-        if self.network is not None:
-            pair = isinstance(self.network, tuple) and len(self.network) == 2 and all(map(callable, self.network))
-            if not (pair or (hasattr(self.network, "init") and hasattr(self.network, "apply"))):
-                raise SettingError(f"algo.network must be (init, apply) or a flax module, got {self.network!r}")
-            network, obs = self._network(spec), spec.example_obs()
-            heads = 2 if spec.has_bonus else 1
-            _, value = jax.eval_shape(lambda key: network.apply(network.init(key, obs), obs), jax.random.key(0))
-            if value.shape != (heads,):
-                raise SettingError(f"algo.network must return values of shape ({heads},) here, got {value.shape}")
+        networks.check_setting(self, "hidden", "activation", "memory", "memory_size", "memory_window")
+        memory.check_settings(self)
+        network, heads = self._network(spec), 2 if spec.has_bonus else 1
+        check_minibatches(self.num_minibatches, "algo.num_minibatches", spec, whole_envs=memory.has_memory(network))
+        _, value = memory.output_shapes(network, spec.example_obs())
+        if value.shape != (heads,):
+            raise SettingError(f"algo.network must return values of shape ({heads},) here, got {value.shape}")
 
     def init(self, key: Array, spec: Spec) -> PPOState:
         network, obs = self._network(spec), spec.example_obs()
-        params = network.init(key, obs)
+        params = memory.init(network, key, obs)
         return PPOState(
             params=params,
             opt_state=self._optimiser(0.0).init(params),
@@ -142,17 +149,17 @@ class PPO(struct.PyTreeNode):
         )
 
     def init_actor(self, key: Array, spec: Spec) -> PyTree:
-        del key, spec
-        return ()
+        del key
+        return memory.initial_carry(self._network(spec), spec.num_envs)
 
     def act(self, state, actor, key, obs, first, mask, *, greedy=False):
-        del first
-        policy, value = _apply(state.network, state.params, self._standardised(state, obs), mask)
+        actor, (policy, value) = memory.step(state.network, state.params, actor, self._standardised(state, obs), first)
+        policy = policy if mask is None else policy.masked(mask)
         action = policy.mode() if greedy else policy.sample(key)
         return actor, action, {"log_prob": policy.log_prob(action), "value": value}
 
     def update(self, state: PPOState, key: Array, batch: Transition, actor0: PyTree, reward_fn: Callable):
-        del actor0, reward_fn
+        del reward_fn
         chex.assert_rank([batch.reward, batch.terminated, batch.truncated], 2)
         reward = batch.reward
         reward_moments, running_return = state.reward_moments, state.running_return
@@ -161,26 +168,34 @@ class PPO(struct.PyTreeNode):
             reward_moments = moments.update(reward_moments, history)
             reward = moments.scale_by_std(reward_moments, reward)
 
-        obs, value = self._standardised(state, batch.obs), batch.extras["value"]
-        apply = functools.partial(_apply, state.network)
-        _, next_value = jax.vmap(apply, (None, 0))(state.params, self._standardised(state, batch.next_obs))
+        network, value = state.network, batch.extras["value"]
+        obs, next_obs = self._standardised(state, batch.obs), self._standardised(state, batch.next_obs)
+        _, next_value = memory.lookahead(network, state.params, actor0, obs, batch.first, next_obs)
         advantage, target = self._advantages(batch, reward, next_value)
-        samples = Minibatch(obs, batch.action, batch.mask, batch.extras["log_prob"], value, target, advantage)
-        samples = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), samples)
+        rollout = Minibatch(
+            obs, batch.action, batch.mask, batch.extras["log_prob"], value, target, advantage, batch.first
+        )
+        samples = memory.samples(network, rollout)
+        count = len(samples.advantage)
 
         remaining = jnp.maximum(1.0 - state.updates / state.num_updates, 0.0) if self.anneal_lr else 1.0
         optimiser = self._optimiser(self.learning_rate * remaining)
-        size = advantage.size // self.num_minibatches
+        size = count // self.num_minibatches
 
         def minibatch_step(carry, indices):
             params, opt_state = carry
-            minibatch = jax.tree.map(lambda x: x[indices], samples)
+            minibatch, carry0 = jax.tree.map(lambda x: x[indices], (samples, actor0))
+
+            def apply(params, obs, mask):
+                policy, value = memory.replay(network, params, carry0, obs, minibatch.first)
+                return policy if mask is None else policy.masked(mask), value
+
             grads, metrics = jax.grad(self.loss, argnums=1, has_aux=True)(self, params, apply, minibatch)
             updates, opt_state = optimiser.update(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state), metrics
 
         def epoch(carry, key):
-            order = jax.random.permutation(key, advantage.size)[: size * self.num_minibatches]
+            order = jax.random.permutation(key, count)[: size * self.num_minibatches]
             return jax.lax.scan(minibatch_step, carry, order.reshape(self.num_minibatches, size))
 
         keys = jax.random.split(key, self.num_epochs)
@@ -217,25 +232,15 @@ class PPO(struct.PyTreeNode):
         return advantage + advantage_int, jnp.stack([target, target_int], axis=-1)
 
     def _network(self, spec: Spec) -> Any:
-        if self.network is not None:
-            return networks.Network(*self.network) if isinstance(self.network, tuple) else self.network
-        discrete = hasattr(spec.action_space, "n")
-        return networks.ActorCritic(
-            num_values=2 if spec.has_bonus else 1,
-            num_actions=int(spec.action_space.n) if discrete else None,
-            action_shape=None if discrete else tuple(spec.action_space.shape),
-            hidden=self.hidden,
-            activation=self.activation,
-        )
+        def default():
+            heads, hidden = 2 if spec.has_bonus else 1, self.hidden if self.memory == "none" else self.hidden[1:]
+            head = networks.actor_critic(spec.action_space, heads, hidden=hidden, activation=self.activation)
+            return memory.remember(head, self)
+
+        return networks.from_setting(self.network, default)
 
     def _optimiser(self, learning_rate: Any) -> optax.GradientTransformation:
         return optax.chain(optax.clip_by_global_norm(self.max_grad_norm), optax.adam(learning_rate, eps=1e-5))
 
     def _standardised(self, state: PPOState, obs: PyTree) -> PyTree:
         return moments.standardise(state.obs_moments, obs, clip=10.0) if self.normalise_obs else obs
-
-
-def _apply(network: Any, params: PyTree, obs: PyTree, mask: Array | None = None) -> tuple[Any, Array]:
-    """Policy and values of a batch of observations with one leading axis, forbidden actions masked out."""
-    policy, value = jax.vmap(network.apply, (None, 0))(params, obs)
-    return policy if mask is None else policy.masked(mask), value

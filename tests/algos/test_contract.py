@@ -1,0 +1,173 @@
+"""What every learner must do, for all that the package holds and with any bonus."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import learners
+import numpy as np
+import probes
+import pytest
+
+import purejaxrl
+from purejaxrl import algos, discovery
+from purejaxrl.bonuses import RND, Counts
+from purejaxrl.types import SettingError
+
+NAMES = sorted({*learners.VARIANTS, *discovery.names(algos)})
+BONUSES = {"none": None, "counts": Counts(table_size=64), "rnd": RND(warmup_steps=8)}
+each_learner = pytest.mark.parametrize("name", NAMES)
+
+
+class ContinuousClock(probes.Clock):
+    def action_space(self, params=None):
+        return probes.spaces.Box(-1.0, 1.0, (2,))
+
+    def reward(self, state, action):
+        return action.sum()
+
+    action_mask = None
+
+    def __getattribute__(self, name):
+        if name == "action_mask":
+            raise AttributeError(name)
+        return super().__getattribute__(name)
+
+
+def environment(name):
+    """Three steps long, with an action mask where actions are discrete."""
+    return ContinuousClock() if learners.is_continuous(name) else probes.Clock()
+
+
+@each_learner
+@pytest.mark.parametrize("bonus", BONUSES)
+def test_trains_vmapped_over_seeds_and_learning_rates(name, bonus):
+    """One program; every lane is its own run, and both axes matter."""
+
+    def run(learning_rate, key):
+        learner = learners.make(name, learning_rate=learning_rate)
+        steps = 8 + 4 * 8 * 6
+        return learners.bind(environment(name), learner, bonus=BONUSES[bonus], total_steps=steps)(key)
+
+    rates, keys = jnp.array([1e-4, 1e-2]), jax.random.split(jax.random.key(0), 2)
+    result = jax.jit(jax.vmap(jax.vmap(run, (None, 0)), (0, None)))(rates, keys)
+    assert (result.metrics["episode_length"][..., -1] == 3).all()
+    for metric, values in result.metrics.items():
+        assert values.shape[:2] == (2, 2), metric
+        assert np.isfinite(values).all() or metric.startswith("episode"), metric
+    assert (result.metrics["bonus_mean"] > 0).any() == (bonus != "none")
+    learned = [x.reshape(4, -1) for x in jax.tree.leaves(result.state.learner) if x.dtype == jnp.float32 and x.ndim > 3]
+    assert len(np.unique(np.concatenate(learned, axis=1), axis=0)) == 4, "all lanes differ"
+    if environment(name).__class__ is probes.Clock:
+        assert result.metrics["episode_return"].max() <= 3, "the forbidden action 2 pays 2 a step"
+
+
+@each_learner
+def test_pieces_are_the_run_bit_for_bit(name):
+    train = learners.bind(environment(name), learners.make(name), bonus=BONUSES["rnd"], total_steps=8 + 4 * 8 * 8)
+    advance = jax.jit(train.advance, static_argnums=1)
+    start = jax.jit(train.init)(jax.random.key(1))
+    pieces = start
+    for _ in range(4):
+        pieces, _ = advance(pieces, 1)
+    chunk, _ = advance(start, 4)
+    for x, y in zip(jax.tree.leaves(pieces.learner), jax.tree.leaves(chunk.learner), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+@each_learner
+def test_no_lapack_in_a_vmapped_run(name):
+    """A batched LAPACK call inside a vmapped program can deadlock XLA's CPU thread pool."""
+    train = learners.bind(environment(name), learners.make(name))
+    text = jax.jit(jax.vmap(train)).lower(jax.random.split(jax.random.key(0), 2)).as_text()
+    assert not re.findall(r"custom_call.*(lapack|Qr|Cholesky|Svd|Eigh|triangular)", text, re.IGNORECASE)
+
+
+@each_learner
+def test_values_at_the_three_ways_an_episode_ends(name):
+    """Time limits bootstrap from the true final observation, terminations do not and win; see the probe's values.
+
+    A truncation taken for an end gives at most 7/4 for the last state, a missed end about 2 for the others, and a
+    bootstrap from the observation after the reset a mixture.
+    """
+    env = probes.ContinuousEndings() if learners.is_continuous(name) else probes.Endings()
+    settings = {"gamma": 0.5, "learning_rate": 3e-3, "hidden": (32, 32)[: len(learners.make(name).hidden)]}
+    if "noisy" in name or "rainbow" in name:
+        settings |= {"v_min": 0.0, "v_max": 4.0, "num_atoms": 21}
+    if learners.is_continuous(name):
+        settings |= {"auto_alpha": False, "alpha": 1e-4, "tau": 0.05}
+    learner = learners.make(name, **settings)
+    total_steps = 20_000 if hasattr(learner, "buffer_size") else 60_000
+    state = learners.learn(env, learner, total_steps=total_steps, num_envs=8)
+    shown = np.eye(7, dtype=np.float32)
+    found = np.concatenate([learners.values(learner, state, shown[part]) for part in ([0, 1, 2], [3, 4, 5], [6, 6, 6])])
+    np.testing.assert_allclose(found, [*env.values, env.values[-1], env.values[-1]], atol=0.12)
+
+
+@each_learner
+def test_evaluates_greedily_and_sampled(name):
+    env, learner = environment(name), learners.make(name)
+    train = learners.bind(env, learner, total_steps=4 * 8 * 2)
+    state = jax.jit(train)(jax.random.key(0)).state
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def evaluate(greedy, key):
+        return purejaxrl.evaluate(env, learner, state, key, 5, greedy=greedy, max_steps=9)
+
+    def play(greedy, seed):
+        found = evaluate(greedy, jax.random.key(seed))
+        assert found.finished.all()
+        assert (found.episode_length == 3).all()
+        return np.asarray(found.episode_return)
+
+    np.testing.assert_array_equal(play(True, 0), play(True, 1), err_msg="the env is deterministic, so greedy play is")
+    assert len(np.unique(np.concatenate([play(False, seed) for seed in range(4)]))) > 1
+
+
+@pytest.mark.parametrize(
+    ("name", "env", "settings", "message"),
+    [
+        ("dqn", probes.Target(), {}, r"algo: DQN acts in Discrete spaces, the environment's is Box"),
+        ("pqn", probes.Target(), {}, r"algo: PQN acts in Discrete spaces, the environment's is Box"),
+        ("sac", probes.Clock(), {}, r"algo: SAC acts in Box spaces, the environment's is Discrete"),
+        ("dqn", probes.MultiTarget(), {}, r"algo: DQN acts in Discrete spaces, the environment's is MultiDiscrete"),
+        ("dqn", probes.Clock(), {"buffer_size": 10}, r"algo.buffer_size must be at least batch_size = 16, got 10"),
+        ("sac", probes.Target(), {"buffer_size": 10}, r"algo.buffer_size must be at least batch_size = 16, got 10"),
+        ("dqn", probes.Clock(), {"buffer_size": 3, "batch_size": 1}, r"algo.buffer_size must be at least num_envs = 4"),
+        ("dqn", probes.Clock(), {"n_step": 80}, r"algo.buffer_size must be at least num_envs \* \(n_step \+ 1\) = 324"),
+        ("dqn", probes.Clock(), {"num_steps": 40}, r"algo.buffer_size must be at least num_envs \* \(2 \* num_steps"),
+        ("dqn", probes.Clock(), {"num_atoms": 1, "head": "c51"}, r"algo.num_atoms must be >= 2, got 1"),
+        ("dqn", probes.Clock(), {"head": "c51", "v_min": 1.0, "v_max": 1.0}, r"algo.v_min must be below algo.v_max"),
+        ("dqn", probes.Clock(), {"head": "c5"}, r"algo.head: unknown value 'c5'; did you mean c51"),
+        ("dqn", probes.Clock(), {"zeta": 0.5}, r"algo.zeta must be above 1"),
+        ("dqn", probes.Clock(), {"n_step": 0}, r"algo.n_step must be >= 1, got 0"),
+        ("dqn", probes.Clock(), {"epsilon_end": 1.5}, r"algo.epsilon_end must be finite and >= 0 and <= 1"),
+        ("dqn", probes.Clock(), {"network": 3}, r"algo.network must be \(init, apply\) or a flax module, got 3"),
+        ("pqn", probes.Clock(), {"lam": -0.1}, r"algo.lam must be finite and >= 0"),
+        ("pqn-gru", probes.Clock(), {"num_minibatches": 5}, r"algo.num_minibatches must be at most num_envs \(a memory"),
+        ("ppo-gru", probes.Clock(), {"num_minibatches": 5}, r"algo.num_minibatches must be at most num_envs \(a memory"),
+        ("ppo-transformer", probes.Clock(), {"memory_size": 6}, r"algo.memory_size must be a multiple of its 4 heads"),
+        ("ppo", probes.Clock(), {"memory": "lstm"}, r"algo.memory: unknown value 'lstm'"),
+    ],
+)
+def test_bad_input_is_refused_by_name(name, env, settings, message):
+    with pytest.raises(SettingError, match=message):
+        learners.bind(env, learners.make(name, **settings))
+
+
+def test_sac_needs_finite_bounds():
+    class Unbounded(probes.Target):
+        def action_space(self, params=None):
+            return probes.spaces.Box(-jnp.inf, jnp.inf, (1,))
+
+    with pytest.raises(SettingError, match=r"SAC needs finite bounds of actions, low below high"):
+        learners.bind(Unbounded(), learners.make("sac"))
+
+
+def test_traced_bounds_of_atoms_pass():
+    def run(v_max, key):
+        learner = learners.make("dqn", head="c51", v_max=v_max)
+        return learners.bind(probes.Clock(), learner, total_steps=16)(key).metrics["q_loss"]
+
+    assert jax.jit(run)(5.0, jax.random.key(0)).shape == (1,)
