@@ -292,3 +292,19 @@ def test_networks_compare_by_value():
     first, second = (networks.ActorCritic(num_values=1, num_actions=2) for _ in range(2))
     assert first == second
     assert hash(first) == hash(second)
+
+
+def test_multi_discrete_actions():
+    learned = learn(probes.MultiTarget())
+    assert actions(*learned, -1.0, 1.0).tolist() == [[0, 2], [1, 0]]
+
+
+def test_a_mask_may_forbid_everything_without_nan():
+    class Shut(probes.Clock):
+        def action_mask(self, state, params):
+            return jnp.zeros(3, bool)
+
+    train = purejaxrl.make_train(Shut(), PPO(num_steps=8, hidden=(4,)), num_envs=4, total_steps=96)
+    result = jax.jit(train)(jax.random.key(0))
+    assert np.isfinite(result.metrics["policy_loss"]).all()
+    assert result.metrics["entropy"][0] > 0.9, "the documented behaviour: everything is allowed then"

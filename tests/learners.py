@@ -65,4 +65,3 @@ def values(learner, state, obs):
         else:
             found.append((learner._mean(output) if isinstance(learner, algos.DQN) else output).max())
     return np.asarray(found)
-
