@@ -1,68 +1,197 @@
-"""PPO here beside rejax 0.1.3's at equal settings, one after the other on the same machine.
+"""The learners here beside rejax 0.1.3's at equal settings, one after the other on the same machine.
 
-    python benchmarks/learning.py            # makes .venv-rejax the first time; about 12 minutes on 2 cores
-    python benchmarks/learning.py Pendulum-v1
+    python benchmarks/learning.py --algo dqn --out dqn.md         # every task of DQN; no --algo: of all four
+    python benchmarks/learning.py --algo ppo --env Pendulum-v1 --seeds 8
 
-Equal: environment steps, envs, rollout length, epochs, minibatches, learning rate (constant), γ, λ, clipping, entropy,
-swish networks of 64-64, normalisation, seeds. Not equal, because rejax has no such setting: it takes time limits for
-terminations, clips gradients element by element (so clipping is off in both), initialises otherwise, and gives grids to
-the same flat network, where ours is shown with that and with its CNN. Each seed's score is the mean return of 128 fresh
-episodes with sampled actions; the table shows the mean over seeds and their range. What settings were tried out for
-Pendulum and MountainCarContinuous was tried on other keys than those used here, with this library.
+makes `.venv-rejax` the first time. A row is one library's runs on one task: all seeds in one vmapped program, timed
+after compiling; then 128 fresh episodes for each seed, whose mean return is the seed's score. PPO plays them with
+sampled actions, the others with their best ones. The table shows the interquartile mean over seeds with its 95 %
+bootstrap interval (`purejaxrl.stats.iqm_interval`), the mean, and the range.
+
+Equal: everything in TASKS, the steps (whole updates, rounded down), 64-64 networks (rejax's DQN and PQN have no other),
+with LayerNorm and ReLU for PQN, Adam at a constant rate, and the environments to the bit (`rejax_peer.py` says how).
+Not equal, because one of the two has no such setting: rejax takes time limits for terminations, clips gradients element
+by element (so clipping is off in both), initialises otherwise, samples replay without replacement at a cost in
+proportion to the buffer, has Adam where PQN here has RAdam, bootstraps PQN's λ-returns from the values one step later,
+and gives grids to the same flat network. Ours gets them flattened too; `--cnn` adds rows with its own CNN.
+`--end-at-limits` adds rows that take time limits for terminations as well: with this error Q-learning finds
+MountainCar's goal more often. Rows that name a way to explore have no counterpart in rejax.
+
+Settings come from rejax's and purejaxql's configurations, adapted with rejax on base seed 1000; the ways to explore
+were chosen there too. Scores reported are of base seed 0.
 """
 
+import argparse
+import itertools
 import json
 import subprocess
 import sys
 import time
-import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import purejaxrl
-from purejaxrl import networks
-from purejaxrl.algos import PPO
+from purejaxrl import algos, stats
+from purejaxrl.bonuses import RND
 
 VENV = Path(".venv-rejax")
 PACKAGES = ["rejax==0.1.3", "gymnax==0.0.9", "jax==0.10.2", "flax==0.12.8", "distrax==0.1.9"]
-BASE = {"num_envs": 64, "num_steps": 128, "num_epochs": 4, "num_minibatches": 8, "learning_rate": 5e-4}
-BASE |= {"gamma": 0.99, "gae_lambda": 0.95, "clip_eps": 0.2, "ent_coef": 0.01, "vf_coef": 0.5, "max_grad_norm": 1e6}
-SMALL = BASE | {"num_envs": 16, "num_epochs": 10, "num_minibatches": 16, "learning_rate": 3e-4, "ent_coef": 0.0}
-TASKS = {
-    "CartPole-v1": (SMALL | {"ent_coef": 0.01}, 204_800, False, 8),
-    "Pendulum-v1": (SMALL | {"gamma": 0.95, "learning_rate": 1e-3, "num_steps": 64}, 409_600, True, 8),
-    "MountainCarContinuous-v0": (SMALL | {"gamma": 0.999}, 204_800, True, 8),
-    "Breakout-MinAtar": (BASE, 999_424, False, 5),
-}
+TIMEOUT = 3600  # seconds for one of rejax's rows: a stalled process must not hold up the table for good
+GREEDY = {"ppo": False, "dqn": True, "pqn": True, "sac": True}
+COLUMNS = "task | algo | steps | library | IQM [95 % interval] | mean | min … max (seeds) | train s | compile s"
 
 
-class FlatActorCritic(networks.ActorCritic):
-    """Flattens grids first, as rejax does."""
+class Exploring(NamedTuple):
+    label: str
+    settings: Mapping[str, Any] = MappingProxyType({})
+    bonus: Any = None
 
-    def __call__(self, obs):
-        return super().__call__(networks.flatten(obs))
+
+class Task(NamedTuple):
+    algo: str
+    env: str
+    asked_steps: int
+    settings: dict[str, Any]  # by the names used here, and num_envs
+    seeds: int = 20
+    exploring: Exploring | None = None  # one more row
+    env_settings: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def total_steps(self):
+        """Whole updates, rounded down: rejax would round up."""
+        update = self.settings["num_envs"] * self.settings["num_steps"]
+        return self.asked_steps // update * update
 
 
-def ours(env_id, settings, total_steps, normalise, seeds, *, flat=False):
-    env, env_params = purejaxrl.make(env_id)
-    settings = dict(settings)
-    num_envs = settings.pop("num_envs")
-    network = FlatActorCritic(num_values=1, num_actions=env.num_actions, activation="swish") if flat else None
-    learner = PPO(
-        **settings,
-        anneal_lr=False,
-        activation="swish",
-        normalise_obs=normalise,
-        normalise_reward=normalise,
-        clip_value=True,
-        network=network,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        train = purejaxrl.make_train(env, learner, env_params=env_params, num_envs=num_envs, total_steps=total_steps)
-    train_keys, eval_keys = (jax.random.split(key, seeds) for key in jax.random.split(jax.random.key(0)))
+class Score(NamedTuple):
+    returns: np.ndarray  # [seeds]
+    steps: int
+    train_seconds: float
+    compile_seconds: float
+
+
+PPO = {"num_envs": 16, "num_steps": 128, "num_epochs": 4, "num_minibatches": 16, "learning_rate": 1e-3, "gamma": 0.99}
+PPO |= {"gae_lambda": 0.95, "clip_eps": 0.2, "ent_coef": 0.01, "vf_coef": 0.5, "activation": "tanh"}
+PPO_BOX = PPO | {"ent_coef": 0.0, "normalise": True}
+PPO_GRID = PPO | {"num_envs": 64, "activation": "relu"}
+
+PQN = {"num_envs": 16, "num_steps": 128, "num_epochs": 4, "num_minibatches": 16, "learning_rate": 5e-4, "gamma": 0.99}
+PQN |= {"lam": 0.9, "epsilon_start": 1.0, "epsilon_end": 0.05, "exploration_fraction": 0.5}
+PQN_GRID = PQN | {"num_envs": 64, "num_steps": 32, "num_epochs": 2, "lam": 0.65}
+
+# One gradient step per update, which is a step of every env.
+REPLAY = {"num_steps": 1, "num_gradient_steps": 1, "batch_size": 128, "tau": 0.02}
+DQN = REPLAY | {"num_envs": 10, "learning_rate": 1e-3, "gamma": 0.99, "buffer_size": 10_000, "learning_starts": 1000}
+DQN |= {"epsilon_start": 1.0, "epsilon_end": 0.05, "exploration_fraction": 0.5}
+DQN |= {"target_period": 1, "double": True, "activation": "swish"}
+DQN_GRID = DQN | {"num_envs": 32, "learning_rate": 5e-4, "buffer_size": 50_000, "learning_starts": 5000}
+DQN_GRID |= {"exploration_fraction": 0.2}
+SAC = REPLAY | {"num_envs": 4, "learning_rate": 3e-3, "gamma": 0.95, "buffer_size": 20_000, "learning_starts": 1000}
+SAC |= {"activation": "relu"}
+
+LONG_ACTIONS = Exploring("εz-greedy", {"zeta": 2.0})
+NOVELTY = Exploring("RND", bonus=RND(coef=10.0))
+
+GRIDS = ("Breakout-MinAtar", "Asterix-MinAtar", "Freeway-MinAtar", "SpaceInvaders-MinAtar")
+TASKS = [
+    Task("ppo", "CartPole-v1", 500_000, PPO),
+    Task("ppo", "Acrobot-v1", 500_000, PPO),
+    Task("ppo", "MountainCar-v0", 500_000, PPO | {"normalise": True}),
+    Task("ppo", "Pendulum-v1", 500_000, PPO_BOX | {"gamma": 0.95}),
+    Task("ppo", "MountainCarContinuous-v0", 500_000, PPO_BOX | {"gamma": 0.999}),
+    Task("ppo", "Reacher-misc", 500_000, PPO_BOX),
+    *(Task("ppo", env, 1_000_000, PPO_GRID, seeds=5) for env in GRIDS),
+    Task("dqn", "CartPole-v1", 200_000, DQN),
+    Task("dqn", "Acrobot-v1", 200_000, DQN),
+    Task("dqn", "MountainCar-v0", 500_000, DQN, exploring=LONG_ACTIONS),
+    *(Task("dqn", env, 1_000_000, DQN_GRID, seeds=5) for env in GRIDS),
+    Task("pqn", "CartPole-v1", 500_000, PQN),
+    Task("pqn", "Acrobot-v1", 500_000, PQN),
+    Task("pqn", "MountainCar-v0", 500_000, PQN, exploring=LONG_ACTIONS),
+    *(Task("pqn", env, 1_000_000, PQN_GRID, seeds=5) for env in GRIDS),
+    Task("sac", "Pendulum-v1", 40_000, SAC),
+    Task("sac", "MountainCarContinuous-v0", 40_000, SAC | {"gamma": 0.99}, exploring=NOVELTY),
+    Task("sac", "Reacher-misc", 40_000, SAC),
+]
+
+
+class Wrapper:
+    def __init__(self, env):
+        self.env = env
+
+    def __getattr__(self, name):
+        return getattr(self.env, name)
+
+
+class Flat(Wrapper):
+    """An environment with its observations flattened."""
+
+    def reset_env(self, key, params):
+        obs, state = self.env.reset_env(key, params)
+        return jnp.ravel(obs), state
+
+    def step_env(self, key, state, action, params):
+        obs, *rest = self.env.step_env(key, state, action, params)
+        return jnp.ravel(obs), *rest
+
+
+class EndAtLimits(Wrapper):
+    """An environment that takes its time limit for a termination."""
+
+    def step_env(self, key, state, action, params):
+        obs, state, reward, terminated, info = self.env.step_env(key, state, action, params)
+        return obs, state, reward, terminated | self.env.is_truncated(state, params), info
+
+    def is_truncated(self, state, params):
+        return jnp.zeros((), bool)
+
+
+def make_learner(task):
+    """The task's learner, with what rejax cannot do switched off."""
+    settings = {name: value for name, value in task.settings.items() if name not in ("num_envs", "normalise")}
+    normalise = task.settings.get("normalise", False)
+    if task.algo == "ppo":
+        settings |= {"clip_value": True, "normalise_obs": normalise, "normalise_reward": normalise}
+    if task.algo in ("ppo", "pqn"):
+        settings["anneal_lr"] = False
+    if task.algo != "sac":
+        settings["max_grad_norm"] = 1e6
+    return getattr(algos, task.algo.upper())(**settings)
+
+
+RENAMED = {"lam": "td_lambda", "learning_starts": "fill_buffer", "num_gradient_steps": "num_epochs", "double": "ddqn"}
+RENAMED |= {"epsilon_start": "eps_start", "epsilon_end": "eps_end"}
+
+
+def for_rejax(task):
+    """The task's settings by rejax's names and units."""
+    settings = {RENAMED.get(name, name): value for name, value in task.settings.items()}
+    if task.algo != "pqn":  # which has one activation only
+        settings["agent_kwargs"] = {"activation": settings.pop("activation")}
+    if task.algo == "ppo":
+        normalise = settings.pop("normalise", False)
+        settings |= {"normalize_observations": normalise, "normalize_rewards": normalise}
+    if task.algo in ("dqn", "sac"):
+        assert (settings.pop("num_steps"), settings["num_epochs"]) == (1, 1), "rejax moves its target once per update"
+        settings["polyak"] = 1.0 - settings.pop("tau")
+        settings["target_update_freq"] = settings.pop("target_period", 1) * settings["num_envs"]  # in env steps
+    return settings
+
+
+def ours(task, seeds, base_seed, *, wrappers=(), bonus=None):
+    env, env_params = purejaxrl.make(task.env, **task.env_settings)
+    for wrapper in wrappers:
+        env = wrapper(env)
+    learner = make_learner(task)
+    size = {"num_envs": task.settings["num_envs"], "total_steps": task.total_steps}
+    train = purejaxrl.make_train(env, learner, bonus=bonus, env_params=env_params, **size)
+    train_keys, eval_keys = (jax.random.split(key, seeds) for key in jax.random.split(jax.random.key(base_seed)))
     start = time.perf_counter()
     run = jax.jit(jax.vmap(train)).lower(train_keys).compile()
     compiled = time.perf_counter()
@@ -70,38 +199,84 @@ def ours(env_id, settings, total_steps, normalise, seeds, *, flat=False):
     seconds = time.perf_counter() - compiled
 
     def score(state, key):
-        found = purejaxrl.evaluate(env, learner, state, key, 128, env_params=env_params, greedy=False)
+        found = purejaxrl.evaluate(env, learner, state, key, 128, env_params=env_params, greedy=GREEDY[task.algo])
         return found.episode_return.mean()
 
     returns = jax.jit(jax.vmap(score))(state, eval_keys)
-    return np.asarray(returns), train.env_steps, seconds, compiled - start
+    return Score(np.asarray(returns), train.env_steps, seconds, compiled - start)
 
 
-def rejax(env_id, settings, total_steps, normalise, seeds):
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
-    flags += ["--normalize-observations", "--normalize-rewards"] if normalise else []
-    command = [VENV / "bin/python", "benchmarks/rejax_ppo.py", f"--env={env_id}", f"--total-steps={total_steps}"]
-    output = subprocess.run([*command, f"--seeds={seeds}", *flags], check=True, capture_output=True, text=True).stdout
+def rejax(task, seeds, base_seed):
+    command = [VENV / "bin/python", "-Wignore", "benchmarks/rejax_peer.py", f"--algo={task.algo}", f"--env={task.env}"]
+    command += [f"--total-steps={task.total_steps}", f"--seeds={seeds}", f"--seed={base_seed}"]
+    command += ["--settings", json.dumps(for_rejax(task))]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=TIMEOUT).stdout
     found = json.loads(output.strip().splitlines()[-1])
-    returns = np.asarray(found["final_return_per_seed"]["sampled"])
-    return returns, np.max(found["total_timesteps"]), found["train_seconds"], found["compile_seconds"]
+    returns = np.asarray(found["final_return_per_seed"]["greedy" if GREEDY[task.algo] else "sampled"])
+    return Score(returns, found["total_timesteps"], found["train_seconds"], found["compile_seconds"])
+
+
+def scores(task, args):
+    """Yield ``(library, Score)`` row by row."""
+    run = (args.seeds or task.seeds, args.seed)
+    flat = [Flat] if task.env in GRIDS else []
+    if args.library != "purejaxrl":
+        yield "rejax 0.1.3", rejax(task, *run)
+    if args.library == "rejax":
+        return
+    yield "purejaxrl", ours(task, *run, wrappers=flat)
+    if args.end_at_limits:
+        yield "purejaxrl, ending at limits", ours(task, *run, wrappers=[EndAtLimits, *flat])
+    if args.cnn and flat:
+        yield "purejaxrl, CNN", ours(task, *run)
+    if task.exploring:
+        label, settings, bonus = task.exploring
+        task = task._replace(settings=task.settings | dict(settings))
+        yield f"purejaxrl, {label}", ours(task, *run, wrappers=flat, bonus=bonus)
+
+
+def row(task, library, score):
+    iqm, low, high = stats.iqm_interval(score.returns)
+    cells = [
+        task.env,
+        task.algo.upper(),
+        f"{score.steps:,}",
+        library,
+        f"{iqm:.1f} [{low:.1f}, {high:.1f}]",
+        f"{score.returns.mean():.1f}",
+        f"{score.returns.min():.1f} … {score.returns.max():.1f} ({len(score.returns)})",
+        f"{score.train_seconds:.1f}",
+        f"{score.compile_seconds:.1f}",
+    ]
+    return " | ".join(cells)
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description="Compare the learners here with rejax's; print a table.")
+    envs = sorted({task.env for task in TASKS})
+    parser.add_argument("--algo", nargs="+", choices=GREEDY, default=list(GREEDY), help="only these algorithms")
+    parser.add_argument("--env", nargs="+", choices=envs, default=envs, help="only these environments")
+    parser.add_argument("--library", choices=["rejax", "purejaxrl"], help="only this one's rows")
+    parser.add_argument("--seeds", type=int, help="20, and 5 on MinAtar, unless given")
+    parser.add_argument("--seed", type=int, default=0, metavar="BASE", help="where all keys come from")
+    parser.add_argument("--cnn", action="store_true", help="on MinAtar, one more row with the CNN of the library here")
+    parser.add_argument("--end-at-limits", action="store_true", help="one more row, with limits as terminations")
+    parser.add_argument("--out", type=Path, metavar="FILE.md", help="write the table here too, row by row")
+    return parser.parse_args()
 
 
 def main():
-    if not VENV.exists():
+    args = parse_args()
+    tasks = [task for task in TASKS if task.algo in args.algo and task.env in args.env]
+    if not VENV.exists() and args.library != "purejaxrl":
         subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
         subprocess.run([VENV / "bin/pip", "install", "--quiet", *PACKAGES], check=True)
-    print("| task | steps | library | mean return | range over seeds | train s | compile s |")
-    print("|---|---|---|---|---|---|---|")
-    for env_id in sys.argv[1:] or TASKS:
-        task = TASKS[env_id]
-        results = {"rejax 0.1.3": rejax(env_id, *task), "purejaxrl": ours(env_id, *task)}
-        if env_id.endswith("MinAtar"):
-            results["purejaxrl, flat network"] = ours(env_id, *task, flat=True)
-        for name, (returns, steps, seconds, compiling) in results.items():
-            spread = f"{returns.min():.1f} … {returns.max():.1f} ({len(returns)})"
-            row = [env_id, f"{steps:,}", name, f"{returns.mean():.1f}", spread, f"{seconds:.1f}", f"{compiling:.1f}"]
-            print("| " + " | ".join(row) + " |", flush=True)
+    rows = (row(task, *found) for task in tasks for found in scores(task, args))
+    out = args.out.open("w") if args.out else None
+    rule = " | ".join("---" for _ in COLUMNS.split("|"))
+    for cells in itertools.chain([COLUMNS, rule], rows):
+        for file in filter(None, (sys.stdout, out)):
+            print(f"| {cells} |", file=file, flush=True)
 
 
 if __name__ == "__main__":

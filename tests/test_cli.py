@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import purejaxrl
-from purejaxrl import cli, runs
+from purejaxrl import algos, cli, discovery, runs
 
 TINY = ["--env", "DeepSea-bsuite", "--env.size", "4", "--num-envs", "2", "--algo.num-steps", "8", "--algo.hidden", "8"]
 
@@ -65,6 +65,16 @@ def test_the_folder_holds_what_it_should(run_folder):
     assert set(summary) >= {"steps_per_second", "compile_seconds", "run_seconds", "versions"}
     with np.load(run_folder / "visits.npz") as stored:
         assert stored["visits"].sum(1).tolist() == [summary["env_steps"]] * 2
+
+
+@pytest.mark.parametrize("algo", [name for name in discovery.names(algos) if name != "ppo"])
+def test_every_algorithm_runs_saves_and_plays(algo, tmp_path):
+    """With defaults but for sizes; env_params are arguments of the program there, and give Pendulum its bounds."""
+    env = "Pendulum-v1" if algo == "sac" else "CartPole-v1"
+    sizes = ["--algo.learning-starts", 100] if algo in ("dqn", "sac") else ["--algo.num-steps", 8]
+    arguments = ["--algo", algo, "--env", env, "--total-steps", 200, "--algo.hidden", "8", *sizes, "--seeds", 2]
+    assert main("train", *arguments, "--out", tmp_path / "x") == 0
+    assert main("eval", tmp_path / "x", "--episodes", 2) == 0
 
 
 def test_load_gives_a_tidy_frame(run_folder):

@@ -7,13 +7,13 @@ Details that matter, with their sources ("details": Huang et al. 2022, "The 37 i
 - advantages normalised per minibatch (details 7); clipped policy ratio (eq. 7); entropy bonus (eq. 9);
 - value clipping as an option, off: it does not help (Andrychowicz et al. 2021, arXiv:2006.05990, section 3.3);
 - gradients clipped by their *global* norm (details 11); learning rate annealed linearly to 0 as an option (details 4);
-- a Gaussian with state-independent log std, actions clipped to the bounds by the loop (continuous details 1, 3); a
+- a Gaussian with state-independent log std, actions clipped to the bounds by the loop (continuous details 2, 5); a
   product of categoricals for multi-discrete actions (details, section "MultiDiscrete");
 - action masks in sampling, log-probability and entropy (Huang & Ontañón 2022, arXiv:2006.14171);
 - with a memory, minibatches of whole sequences, one per env, replayed from the memory that the rollout started with:
   flags aligned, the ratio starts at exactly 1, no burn-in (LSTM details 1-5);
 - observations standardised and clipped to ±10, rewards divided by the running std of the discounted return, as options
-  (continuous details 5-7). The statistics move only between rollouts, so the ratio starts at exactly 1, and an
+  (continuous details 6-8). The statistics move only between rollouts, so the ratio starts at exactly 1, and an
   episode's last reward is counted before its return restarts;
 - with a bonus, a second value head on the intrinsic stream, and A = A_ext + A_int (Burda et al. 2018, arXiv:1810.12894,
   section 2.3; with advantages normalised, their weights 2 : 1 are a `coef` of 0.5), the stream episodic or not.

@@ -1,0 +1,46 @@
+"""The pages in docs/algos say what the code says: every option with its default and kind, snippets that compile."""
+
+import ast
+import dataclasses
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from purejaxrl import algos, discovery
+
+DOCS = Path(__file__).parents[1] / "docs" / "algos"
+PAGES = sorted(DOCS.glob("*.md"))
+ROW = re.compile(r"^\| `(\w+)` \| `(.+?)` \| (\w+) \| (.+) \|$", re.MULTILINE)
+
+pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="not a source checkout")
+
+
+@pytest.mark.parametrize("name", discovery.names(algos))
+def test_the_page_lists_every_option(name):
+    page = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+    options = page.split("\n## Options\n")[1].split("\n## ")[0]
+    expected = [
+        (
+            field.name,
+            field.default.__name__ if callable(field.default) else repr(field.default),
+            "traced" if field.metadata["pytree_node"] else "static",
+        )
+        for field in dataclasses.fields(discovery.load(algos, name))
+    ]
+    assert [row[:3] for row in ROW.findall(options)] == expected
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_snippets_compile_and_their_imports_exist(path):
+    for code in re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        compile(code, str(path), "exec")
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    importlib.import_module(alias.name)
+            elif isinstance(node, ast.ImportFrom):
+                module = importlib.import_module(node.module)
+                for alias in node.names:
+                    assert hasattr(module, alias.name), f"{node.module}.{alias.name}"
