@@ -153,16 +153,16 @@ class EndAtLimits(Wrapper):
 
 
 def make_learner(task):
-    """The task's learner, with what rejax cannot do switched off."""
+    """The task's learner; what rejax cannot do is off unless the task says otherwise."""
     settings = {name: value for name, value in task.settings.items() if name not in ("num_envs", "normalise")}
-    normalise = task.settings.get("normalise", False)
+    normalise, off = task.settings.get("normalise", False), {}
     if task.algo == "ppo":
-        settings |= {"clip_value": True, "normalise_obs": normalise, "normalise_reward": normalise}
+        off |= {"clip_value": True, "normalise_obs": normalise, "normalise_reward": normalise}
     if task.algo in ("ppo", "pqn"):
-        settings["anneal_lr"] = False
+        off["anneal_lr"] = False
     if task.algo != "sac":
-        settings["max_grad_norm"] = 1e6
-    return getattr(algos, task.algo.upper())(**settings)
+        off["max_grad_norm"] = 1e6
+    return getattr(algos, task.algo.upper())(**(off | settings))
 
 
 RENAMED = {"lam": "td_lambda", "learning_starts": "fill_buffer", "num_gradient_steps": "num_epochs", "double": "ddqn"}

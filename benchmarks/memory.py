@@ -15,6 +15,7 @@ from learning import COLUMNS, Task, ours, row
 
 PPO = {"num_envs": 16, "num_steps": 64, "num_epochs": 4, "num_minibatches": 4, "learning_rate": 1e-3, "gamma": 0.99}
 PPO |= {"gae_lambda": 0.95, "clip_eps": 0.2, "ent_coef": 0.01, "vf_coef": 0.5, "activation": "tanh"}
+PPO |= {"max_grad_norm": 0.5, "anneal_lr": True, "clip_value": False}
 MEMORY = {"memory_size": 32, "memory_window": 16}
 TASKS = {"PositionOnlyCartPole-v1": ({}, 300_000), "MemoryChain-bsuite": ({"memory_length": 10}, 200_000)}
 VARIANTS = {
