@@ -27,6 +27,17 @@ def test_cartpole_with_defaults(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("algo", "env", "steps", "least"),
+    [("dqn", "CartPole-v1", 500_000, 400), ("pqn", "CartPole-v1", 500_000, 450), ("sac", "Pendulum-v1", 80_000, -200)],
+)
+def test_the_other_learners_with_defaults(algo, env, steps, least, tmp_path):
+    """Training episodes: DQN and PQN still take 5 % of their actions at random."""
+    summary, _ = train(tmp_path / "x", f"--env {env} --algo {algo} --total-steps {steps} --num-envs 4")
+    print(algo, summary["final_return_per_seed"], summary["steps_per_second"])
+    assert summary["final_return_mean"] >= least
+
+
+@pytest.mark.parametrize(
     ("bonus", "least", "most"),
     [("--bonus counts", 7, 8), ("--bonus rnd --bonus.learning-rate 3e-4", 6, 8), ("--bonus none", 0, 0)],
 )
