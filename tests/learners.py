@@ -11,7 +11,7 @@ from purejaxrl import algos, discovery, memory
 
 ON_POLICY = {"num_steps": 8, "num_epochs": 2, "num_minibatches": 2, "hidden": (8,)}
 REPLAY = {"num_steps": 4, "buffer_size": 200, "batch_size": 16, "learning_starts": 32, "hidden": (8,)}
-REPLAY |= {"target_period": 20}
+DQN = REPLAY | {"target_period": 20, "tau": 1.0}
 RAINBOW = {"double": True, "dueling": True, "n_step": 3, "prioritised": True, "noisy": True, "head": "c51"}
 RAINBOW |= {"epsilon_start": 0.0, "epsilon_end": 0.0}
 VARIANTS = {
@@ -21,12 +21,12 @@ VARIANTS = {
         "ppo",
         ON_POLICY | {"memory": "transformer", "memory_size": 8, "memory_window": 4, "hidden": (8, 8)},
     ),
-    "dqn": ("dqn", REPLAY),
-    "dqn-rainbow": ("dqn", REPLAY | RAINBOW | {"num_atoms": 11}),
-    "dqn-qr-zeta": ("dqn", REPLAY | {"head": "qr", "num_atoms": 5, "zeta": 2.0}),
+    "dqn": ("dqn", DQN),
+    "dqn-rainbow": ("dqn", DQN | RAINBOW | {"num_atoms": 11}),
+    "dqn-qr-zeta": ("dqn", DQN | {"head": "qr", "num_atoms": 5, "zeta": 2.0}),
     "pqn": ("pqn", ON_POLICY),
     "pqn-gru": ("pqn", ON_POLICY | {"memory": "gru", "memory_size": 8, "hidden": (8, 8)}),
-    "sac": ("sac", {name: value for name, value in REPLAY.items() if name != "target_period"}),
+    "sac": ("sac", REPLAY),
 }
 
 
