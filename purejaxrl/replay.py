@@ -139,7 +139,7 @@ def windows(replay: Replay, index: Array, weight: Array, n: int) -> Windows:
     env = index % num_envs
     slot = (index // num_envs + jnp.arange(n + 1)[:, None]) % size
     steps = jax.tree.map(lambda x: x[slot[:n], env], replay.step)
-    goes_on = ~(steps.terminated | steps.truncated)[:-1] & replay.holds_step[slot[1:n], env]
+    goes_on = replay.holds_step[slot[1:n], env]  # the slot behind an episode's last step, or the newest, holds none
     valid = jnp.cumprod(jnp.concatenate([jnp.ones((1, *index.shape), bool), goes_on]), axis=0).astype(bool)
 
     def frames(slot):

@@ -6,8 +6,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from purejaxrl.distributions import Categorical, MultiCategorical
 from purejaxrl.types import SettingError, Spec
 
 Array = jax.Array
@@ -48,12 +48,10 @@ def random_action(env: Any, env_params: Any, key: Array, mask: Array | None = No
     Where a Box has no bound, a standard normal clipped to what bounds there are.
     """
     space = env.action_space(env_params)
-    if mask is not None and hasattr(space, "nvec"):
-        masks = jnp.split(mask, np.cumsum(space.nvec)[:-1])
-        keys = jax.random.split(key, len(masks))
-        return jnp.stack([_random_index(key, mask) for key, mask in zip(keys, masks, strict=True)])
     if mask is not None:
-        return _random_index(key, mask)
+        even = jnp.zeros(mask.shape)
+        policy = MultiCategorical(even, tuple(space.nvec)) if hasattr(space, "nvec") else Categorical(even)
+        return policy.masked(mask).sample(key)
     if not hasattr(space, "low"):
         return space.sample(key)
     low, high = (jnp.broadcast_to(jnp.asarray(bound, jnp.float32), space.shape) for bound in (space.low, space.high))
@@ -61,12 +59,6 @@ def random_action(env: Any, env_params: Any, key: Array, mask: Array | None = No
     uniform = jax.random.uniform(key, space.shape)
     inside = jnp.where(bounded, low, 0.0) + uniform * jnp.where(bounded, high - low, 1.0)
     return jnp.where(bounded, inside, jnp.clip(jax.random.normal(key, space.shape), low, high))
-
-
-def _random_index(key: Array, mask: Array) -> Array:
-    """A uniform int32 index of those where `mask` (bool ``[n]``) is true, of all where it is true nowhere."""
-    # Without the second term an empty mask would always give 0: argmax breaks the tie of logits that are all -inf.
-    return jax.random.categorical(key, jnp.where(mask | ~mask.any(), 0.0, -jnp.inf))
 
 
 def action_mask(env: Any, env_params: Any, state: PyTree) -> Array | None:

@@ -46,6 +46,15 @@ def bind(env, learner, *, num_envs=4, total_steps=2_000, **kwargs):
         return purejaxrl.make_train(env, learner, num_envs=num_envs, total_steps=total_steps, **kwargs)
 
 
+def trace(env, env_params):
+    """A short run's result as shapes, traced but not compiled, with the environment's parameters as arguments."""
+
+    def run(env_params, key):
+        return bind(env, algos.PPO(num_steps=4), env_params=env_params, num_envs=2, total_steps=16)(key)
+
+    return jax.eval_shape(run, env_params, jax.random.key(0))
+
+
 def learn(env, learner, seed=0, **kwargs):
     """Train and return the learner's state."""
     return jax.jit(bind(env, learner, **kwargs))(jax.random.key(seed)).state.learner

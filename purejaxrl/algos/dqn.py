@@ -32,7 +32,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from purejaxrl import distributional, exploration, networks, replay
+from purejaxrl import distributional, exploration, memory, networks, replay
 from purejaxrl.types import Array, PyTree, SettingError, Spec, Transition
 from purejaxrl.types import check_action_space, check_less, number, static
 
@@ -92,11 +92,10 @@ class DQN(struct.PyTreeNode):
             check_less(self.v_min, self.v_max, "algo.v_min", "algo.v_max")
         if self.noisy and isinstance(self.network, tuple):
             raise SettingError("algo.noisy needs a flax module as algo.network: a pair of functions takes no noise")
-        if hasattr(self.network, "initial"):
+        if memory.has_memory(self.network):
             raise SettingError("algo.network must have no memory: DQN replays single steps; PQN and PPO can use one")
         exploration.check_zeta(self.zeta)
-        network, obs = self._network(spec), spec.example_obs()
-        q = jax.eval_shape(lambda key: network.apply(network.init(key, obs), obs), jax.random.key(0))
+        q = memory.output_shapes(self._network(spec), spec.example_obs())
         shape = (spec.action_space.n,) if self.head == "scalar" else (spec.action_space.n, self.num_atoms)
         if getattr(q, "shape", None) != shape:
             raise SettingError(f"algo.network must return action values of shape {shape} here, got {q}")

@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from purejaxrl import memory, moments, networks, returns
+from purejaxrl import memory, minibatches, moments, networks, returns
 from purejaxrl.types import Array, PyTree, SettingError, Spec, Transition, check_action_space, check_minibatches, number, static
 
 
@@ -180,7 +180,6 @@ class PPO(struct.PyTreeNode):
 
         remaining = jnp.maximum(1.0 - state.updates / state.num_updates, 0.0) if self.anneal_lr else 1.0
         optimiser = self._optimiser(self.learning_rate * remaining)
-        size = count // self.num_minibatches
 
         def minibatch_step(carry, indices):
             params, opt_state = carry
@@ -194,12 +193,8 @@ class PPO(struct.PyTreeNode):
             updates, opt_state = optimiser.update(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state), metrics
 
-        def epoch(carry, key):
-            order = jax.random.permutation(key, count)[: size * self.num_minibatches]
-            return jax.lax.scan(minibatch_step, carry, order.reshape(self.num_minibatches, size))
-
-        keys = jax.random.split(key, self.num_epochs)
-        (params, opt_state), metrics = jax.lax.scan(epoch, (state.params, state.opt_state), keys)
+        sizes = {"count": count, "size": count // self.num_minibatches, "num_minibatches": self.num_minibatches, "num_epochs": self.num_epochs}
+        (params, opt_state), metrics = minibatches.epochs(minibatch_step, (state.params, state.opt_state), key, **sizes)
         unexplained = jnp.var(target[..., 0] - value[..., 0]) / (jnp.var(target[..., 0]) + 1e-8)
         metrics = {**jax.tree.map(jnp.mean, metrics), "explained_variance": 1.0 - unexplained}
         return state.replace(

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from purejaxrl import exploration, memory, networks, returns
+from purejaxrl import exploration, memory, minibatches, networks, returns
 from purejaxrl.types import (
     Array,
     PyTree,
@@ -121,7 +121,6 @@ class PQN(struct.PyTreeNode):
         remaining = jnp.maximum(1.0 - state.updates / state.num_updates, 0.0) if self.anneal_lr else 1.0
         optimiser = self._optimiser(self.learning_rate * remaining)
         count = len(samples[-1])
-        size = count // self.num_minibatches
 
         def loss(params, carry0, obs, first, action, target):
             q = memory.replay(network, params, carry0, obs, first)
@@ -136,12 +135,8 @@ class PQN(struct.PyTreeNode):
             updates, opt_state = optimiser.update(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state), metrics
 
-        def epoch(carry, key):
-            order = jax.random.permutation(key, count)[: size * self.num_minibatches]
-            return jax.lax.scan(minibatch_step, carry, order.reshape(self.num_minibatches, size))
-
-        keys = jax.random.split(key, self.num_epochs)
-        (params, opt_state), metrics = jax.lax.scan(epoch, (state.params, state.opt_state), keys)
+        sizes = {"count": count, "size": count // self.num_minibatches, "num_minibatches": self.num_minibatches, "num_epochs": self.num_epochs}
+        (params, opt_state), metrics = minibatches.epochs(minibatch_step, (state.params, state.opt_state), key, **sizes)
         metrics = {**jax.tree.map(jnp.mean, metrics), "epsilon": self._epsilon(state)}
         return state.replace(params=params, opt_state=opt_state, updates=state.updates + 1), metrics
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from purejaxrl import moments, networks
+from purejaxrl import minibatches, moments, networks
 from purejaxrl.types import Array, PyTree, Spec, Transition, check_minibatches, number, static
 
 
@@ -99,12 +99,10 @@ class RND(struct.PyTreeNode):
             updates, opt_state = optimiser.update(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state), loss
 
-        def epoch(carry, key):
-            order = jax.random.permutation(key, total)[: size * self.num_minibatches]
-            return jax.lax.scan(minibatch_step, carry, order.reshape(self.num_minibatches, size))
-
-        keys = jax.random.split(key, self.num_epochs)
-        (params, opt_state), losses = jax.lax.scan(epoch, (state.predictor, state.opt_state), keys)
+        sizes = {"count": total, "size": size, "num_minibatches": self.num_minibatches, "num_epochs": self.num_epochs}
+        (params, opt_state), losses = minibatches.epochs(
+            minibatch_step, (state.predictor, state.opt_state), key, **sizes
+        )
         return state.replace(predictor=params, opt_state=opt_state), {"rnd_loss": losses.mean()}
 
 

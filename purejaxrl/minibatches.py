@@ -1,0 +1,34 @@
+"""Passes over a batch in shuffled minibatches: the loop that every learner of parameters by epochs shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+Array = jax.Array
+PyTree = Any
+
+
+def epochs(
+    step: Callable[[PyTree, Array], tuple[PyTree, PyTree]],
+    carry: PyTree,
+    key: Array,
+    *,
+    count: int,
+    size: int,
+    num_minibatches: int,
+    num_epochs: int,
+) -> tuple[PyTree, PyTree]:
+    """Shuffle `count` samples in each epoch and scan `step` over minibatches of `size` of them.
+
+    ``step(carry, indices [size]) -> (carry, metrics)``. What ``size * num_minibatches`` leaves out is another part in
+    each epoch. Returns ``(carry, metrics)``, metrics ``[num_epochs, num_minibatches, ...]``.
+    """
+
+    def epoch(carry, key):
+        order = jax.random.permutation(key, count)[: size * num_minibatches]
+        return jax.lax.scan(step, carry, order.reshape(num_minibatches, size))
+
+    return jax.lax.scan(epoch, carry, jax.random.split(key, num_epochs))
