@@ -17,15 +17,16 @@ def epochs(
     key: Array,
     *,
     count: int,
-    size: int,
     num_minibatches: int,
     num_epochs: int,
+    fraction: float = 1.0,
 ) -> tuple[PyTree, PyTree]:
-    """Shuffle `count` samples in each epoch and scan `step` over minibatches of `size` of them.
+    """Shuffle `count` samples in each epoch and scan `step` over minibatches of them, or of a `fraction` of them.
 
-    ``step(carry, indices [size]) -> (carry, metrics)``. What ``size * num_minibatches`` leaves out is another part in
-    each epoch. Returns ``(carry, metrics)``, metrics ``[num_epochs, num_minibatches, ...]``.
+    ``step(carry, indices [size]) -> (carry, metrics)``. What the minibatches leave out is another part in each epoch.
+    Returns ``(carry, metrics)``, metrics ``[num_epochs, num_minibatches, ...]``.
     """
+    size = max(int(count // num_minibatches * fraction), 1)
 
     def epoch(carry, key):
         order = jax.random.permutation(key, count)[: size * num_minibatches]

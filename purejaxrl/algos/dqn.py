@@ -32,9 +32,8 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from purejaxrl import distributional, exploration, memory, networks, replay
-from purejaxrl.types import Array, PyTree, SettingError, Spec, Transition
-from purejaxrl.types import check_action_space, check_less, number, static
+from purejaxrl import distributional, exploration, memory, networks, replay, types
+from purejaxrl.types import Array, PyTree, SettingError, Spec, Transition, number, static
 
 
 class DQNState(struct.PyTreeNode):
@@ -84,12 +83,12 @@ class DQN(struct.PyTreeNode):
 
     def check(self, spec: Spec) -> None:
         """Raise where the settings do not fit the environment or each other."""
-        check_action_space(spec, "DQN", n="Discrete")
+        types.check_action_space(spec, "DQN", n="Discrete")
         networks.check_setting(self, "hidden", "activation", "dueling")
         replay.check_size(self.buffer_size, self.batch_size, self.n_step, spec.num_envs, spec.num_steps)
         replay.check_start(self.learning_starts, spec)
         if self.head == "c51":
-            check_less(self.v_min, self.v_max, "algo.v_min", "algo.v_max")
+            types.check_less(self.v_min, self.v_max, "algo.v_min", "algo.v_max")
         if self.noisy and isinstance(self.network, tuple):
             raise SettingError("algo.noisy needs a flax module as algo.network: a pair of functions takes no noise")
         if memory.has_memory(self.network):

@@ -2,7 +2,7 @@
 
 Details that matter, with their sources ("details": Huang et al. 2022, "The 37 implementation details of PPO"):
 
-- orthogonal initialisation, gains √2 in the torso, 0.01 on the policy, 1 on the value; Adam with eps 1e-5 (details 2, 3);
+- orthogonal initialisation, gains √2 in the torso, 0.01 on the policy, 1 on the value; Adam's eps 1e-5 (details 2, 3);
 - advantages by GAE, bootstrapping at time limits from the true final observation (Pardo et al. 2018, arXiv:1712.00378);
 - advantages normalised per minibatch (details 7); clipped policy ratio (eq. 7); entropy bonus (eq. 9);
 - value clipping as an option, off: it does not help (Andrychowicz et al. 2021, arXiv:2006.05990, section 3.3);
@@ -31,8 +31,8 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from purejaxrl import memory, minibatches, moments, networks, returns
-from purejaxrl.types import Array, PyTree, SettingError, Spec, Transition, check_action_space, check_minibatches, number, static
+from purejaxrl import memory, minibatches, moments, networks, returns, types
+from purejaxrl.types import Array, PyTree, SettingError, Spec, Transition, number, static
 
 
 class PPOState(struct.PyTreeNode):
@@ -123,13 +123,15 @@ class PPO(struct.PyTreeNode):
 
     def check(self, spec: Spec) -> None:
         """Raise where the settings do not fit the environment or the batch."""
-        check_action_space(spec, "PPO", n="Discrete", nvec="MultiDiscrete", low="Box")
+        types.check_action_space(spec, "PPO", n="Discrete", nvec="MultiDiscrete", low="Box")
         if not callable(self.loss):
             raise SettingError(f"algo.loss must be a function like algos.ppo.ppo_loss, got {self.loss!r}")
         networks.check_setting(self, "hidden", "activation", "memory", "memory_size", "memory_window")
         memory.check_settings(self)
         network, heads = self._network(spec), 2 if spec.has_bonus else 1
-        check_minibatches(self.num_minibatches, "algo.num_minibatches", spec, whole_envs=memory.has_memory(network))
+        types.check_minibatches(
+            self.num_minibatches, "algo.num_minibatches", spec, whole_envs=memory.has_memory(network)
+        )
         _, value = memory.output_shapes(network, spec.example_obs())
         if value.shape != (heads,):
             raise SettingError(f"algo.network must return values of shape ({heads},) here, got {value.shape}")
@@ -193,7 +195,7 @@ class PPO(struct.PyTreeNode):
             updates, opt_state = optimiser.update(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state), metrics
 
-        sizes = {"count": count, "size": count // self.num_minibatches, "num_minibatches": self.num_minibatches, "num_epochs": self.num_epochs}
+        sizes = {"count": count, "num_minibatches": self.num_minibatches, "num_epochs": self.num_epochs}
         (params, opt_state), metrics = minibatches.epochs(minibatch_step, (state.params, state.opt_state), key, **sizes)
         unexplained = jnp.var(target[..., 0] - value[..., 0]) / (jnp.var(target[..., 0]) + 1e-8)
         metrics = {**jax.tree.map(jnp.mean, metrics), "explained_variance": 1.0 - unexplained}

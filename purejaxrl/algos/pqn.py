@@ -22,18 +22,8 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from purejaxrl import exploration, memory, minibatches, networks, returns
-from purejaxrl.types import (
-    Array,
-    PyTree,
-    SettingError,
-    Spec,
-    Transition,
-    check_action_space,
-    check_minibatches,
-    number,
-    static,
-)
+from purejaxrl import exploration, memory, minibatches, networks, returns, types
+from purejaxrl.types import Array, PyTree, SettingError, Spec, Transition, number, static
 
 
 class PQNState(struct.PyTreeNode):
@@ -74,13 +64,15 @@ class PQN(struct.PyTreeNode):
 
     def check(self, spec: Spec) -> None:
         """Raise where the settings do not fit the environment or the batch."""
-        check_action_space(spec, "PQN", n="Discrete")
+        types.check_action_space(spec, "PQN", n="Discrete")
         shaping = "hidden", "activation", "layer_norm", "memory", "memory_size", "memory_window"
         networks.check_setting(self, *shaping)
         memory.check_settings(self)
         exploration.check_zeta(self.zeta)
         network, shape = self._network(spec), (int(spec.action_space.n),)
-        check_minibatches(self.num_minibatches, "algo.num_minibatches", spec, whole_envs=memory.has_memory(network))
+        types.check_minibatches(
+            self.num_minibatches, "algo.num_minibatches", spec, whole_envs=memory.has_memory(network)
+        )
         q = memory.output_shapes(network, spec.example_obs())
         if getattr(q, "shape", None) != shape:
             raise SettingError(f"algo.network must return action values of shape {shape} here, got {q}")
@@ -135,7 +127,7 @@ class PQN(struct.PyTreeNode):
             updates, opt_state = optimiser.update(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state), metrics
 
-        sizes = {"count": count, "size": count // self.num_minibatches, "num_minibatches": self.num_minibatches, "num_epochs": self.num_epochs}
+        sizes = {"count": count, "num_minibatches": self.num_minibatches, "num_epochs": self.num_epochs}
         (params, opt_state), metrics = minibatches.epochs(minibatch_step, (state.params, state.opt_state), key, **sizes)
         metrics = {**jax.tree.map(jnp.mean, metrics), "epsilon": self._epsilon(state)}
         return state.replace(params=params, opt_state=opt_state, updates=state.updates + 1), metrics

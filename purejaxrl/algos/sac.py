@@ -100,9 +100,9 @@ class SAC(struct.PyTreeNode):
         """Raise where the settings do not fit the environment or each other."""
         check_action_space(spec, "SAC", low="Box")
         low, high = spec.action_space.low, spec.action_space.high
-        if not any(isinstance(bound, Tracer) for bound in (low, high)):
-            if not (np.isfinite(low).all() and np.isfinite(high).all() and np.less(low, high).all()):
-                raise SettingError(f"algo: SAC needs finite bounds of actions, low below high, got {low} and {high}")
+        known = not any(isinstance(bound, Tracer) for bound in (low, high))
+        if known and not (np.isfinite(low).all() and np.isfinite(high).all() and np.less(low, high).all()):
+            raise SettingError(f"algo: SAC needs finite bounds of actions, low below high, got {low} and {high}")
         replay.check_size(self.buffer_size, self.batch_size, 1, spec.num_envs, spec.num_steps)
         replay.check_start(self.learning_starts, spec)
 

@@ -89,7 +89,6 @@ class RND(struct.PyTreeNode):
             return state, {}
         obs = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batch.next_obs)
         obs, total = _standardised(state, obs), batch.reward.size
-        size = max(int(total // self.num_minibatches * self.update_fraction), 1)
         optimiser = optax.adam(self.learning_rate)
 
         def minibatch_step(carry, indices):
@@ -99,9 +98,10 @@ class RND(struct.PyTreeNode):
             updates, opt_state = optimiser.update(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state), loss
 
-        sizes = {"count": total, "size": size, "num_minibatches": self.num_minibatches, "num_epochs": self.num_epochs}
+        sizes = {"count": total, "num_minibatches": self.num_minibatches, "num_epochs": self.num_epochs}
+        carry = (state.predictor, state.opt_state)
         (params, opt_state), losses = minibatches.epochs(
-            minibatch_step, (state.predictor, state.opt_state), key, **sizes
+            minibatch_step, carry, key, fraction=self.update_fraction, **sizes
         )
         return state.replace(predictor=params, opt_state=opt_state), {"rnd_loss": losses.mean()}
 

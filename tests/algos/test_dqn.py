@@ -120,13 +120,15 @@ def test_noise_is_drawn_for_each_env_and_none_when_greedy():
 
 
 def test_noisy_dense_by_hand():
-    """y = (μ + σ ⊙ f(ε_out) f(ε_in)ᵀ) x + μ_b + σ_b ⊙ f(ε_out), over many draws: mean μ, and the variance it implies."""
+    """y = (μ + σ ⊙ f(ε_out) f(ε_in)ᵀ) x + μ_b + σ_b ⊙ f(ε_out), over many draws: mean μ and its variance."""
     layer, x = networks.NoisyDense(3), jnp.array([1.0, -2.0])
     params = layer.init(jax.random.key(0), x)
     kernel, bias = params["params"]["kernel"], params["params"]["bias"]
     np.testing.assert_allclose(params["params"]["kernel_sigma"], 0.5 / np.sqrt(2))
     assert np.abs(kernel).max() <= 2**-0.5
-    draws = jax.vmap(lambda key: layer.apply(params, x, rngs={"noise": key}))(jax.random.split(jax.random.key(1), 40_000))
+    draws = jax.vmap(lambda key: layer.apply(params, x, rngs={"noise": key}))(
+        jax.random.split(jax.random.key(1), 40_000)
+    )
     np.testing.assert_allclose(layer.apply(params, x), x @ kernel + bias, rtol=1e-5)
     np.testing.assert_allclose(draws.mean(0), x @ kernel + bias, atol=0.03)
     # f(ε)² = |ε| has mean √(2/π); the kernel's terms and the bias's share f(ε_out)
@@ -219,7 +221,7 @@ def test_network_of_ones_own():
 
 
 def test_counts_lead_where_epsilon_does_not():
-    """A corridor of 12 steps whose end alone pays, each wrong step back to its start: ε finds it once in 2¹² episodes."""
+    """A corridor of 12 steps whose end alone pays, a wrong step leads back to its start: ε gets there once in 2¹²."""
 
     class Corridor(probes.Probe):
         limit = 14
@@ -246,6 +248,8 @@ def test_counts_lead_where_epsilon_does_not():
             bonus is not None: learners.bind(Corridor(), learner, bonus=bonus, total_steps=20_000, num_envs=8)
             for bonus in (None, Counts(coef=0.5, table_size=64))
         }
-    found = {with_bonus: jax.jit(train)(jax.random.key(0)).metrics["episode_return"] for with_bonus, train in best.items()}
+    found = {
+        with_bonus: jax.jit(train)(jax.random.key(0)).metrics["episode_return"] for with_bonus, train in best.items()
+    }
     assert np.nanmax(found[False]) == 0
     assert np.nanmean(found[True][-50:]) > 0.5

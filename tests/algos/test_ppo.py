@@ -259,7 +259,9 @@ def test_an_action_space_that_does_not_fit_is_refused():
 
             return Space()
 
-    with pytest.raises(SettingError, match=r"algo: PPO acts in Discrete, MultiDiscrete or Box spaces, the environment.s is Space"):
+    with pytest.raises(
+        SettingError, match=r"algo: PPO acts in Discrete, MultiDiscrete or Box spaces, the environment.s is Space"
+    ):
         purejaxrl.make_train(Odd(), PPO(), num_envs=4, total_steps=5000)
 
 

@@ -112,7 +112,9 @@ def test_actions_are_uniform_until_learning_starts_and_in_evaluation_never():
 
 def test_policy_finds_its_target():
     """The best action is half the observation, which is ±1; the temperature falls so far that it is found."""
-    learner = SAC(hidden=(32,), num_steps=1, batch_size=64, learning_starts=200, learning_rate=3e-3, target_entropy=-2.0)
+    learner = SAC(
+        hidden=(32,), num_steps=1, batch_size=64, learning_starts=200, learning_rate=3e-3, target_entropy=-2.0
+    )
     state = learners.learn(probes.Target(), learner, num_envs=8, total_steps=12_000)
     action = learner._policy(state.actor_params, jnp.array([[-1.0], [1.0]]), state.bounds).mode()
     np.testing.assert_allclose(action[:, 0], [-0.5, 0.5], atol=0.12)

@@ -1,18 +1,15 @@
 """Every environment that gymnax registers goes through the loop; ids, settings and their errors."""
 
-import warnings
-
 import gymnax
 import jax
 import jax.numpy as jnp
-import numpy as np
 import learners
+import numpy as np
 import probes
 import pytest
 
 import purejaxrl
 from purejaxrl import envs, stepping
-from purejaxrl.algos import PPO
 from purejaxrl.types import SettingError
 
 IDS = [env_id for env_id in envs.ids() if env_id != "MNISTBandit-bsuite"]  # downloads its data when made

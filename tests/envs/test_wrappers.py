@@ -1,12 +1,11 @@
 """FrameStack against a NumPy stack of the bare environment's observations, and CartPole without velocities."""
 
 import pickle
-import warnings
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import learners
+import numpy as np
 import probes
 import pytest
 from flax import struct
