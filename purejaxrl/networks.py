@@ -171,6 +171,24 @@ class Torso(nn.Module):
         return jnp.concatenate(grids)
 
 
+def bounded(obs: Any) -> Any:
+    """Observations as float32 within ±1e6, so that squares of what networks make of them stay finite."""
+    return jax.tree.map(lambda leaf: jnp.clip(leaf.astype(jnp.float32), -1e6, 1e6), obs)
+
+
+class Embedding(nn.Module):
+    """A torso, `extra` further ReLU layers and a linear output, of observations that may be huge."""
+
+    features: int
+    hidden: Sequence[int] = (64, 64)
+    extra: Sequence[int] = ()
+
+    @nn.compact
+    def __call__(self, obs: Any) -> Array:
+        x = MLP(self.extra, "relu")(Torso(self.hidden, "relu")(bounded(obs)))
+        return dense(self.features)(x)
+
+
 class ActorCritic(nn.Module):
     """Policy and `num_values` value heads: returns ``(distribution, values)`` for one observation.
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from purejaxrl import moments, stepping
+from purejaxrl import intrinsic, stepping
 from purejaxrl.types import (
     NORMALISERS,
     Array,
@@ -30,8 +30,6 @@ from purejaxrl.types import (
     check_settings,
 )
 
-RETURN_STD_GAMMA = 0.99  # of the return that normalise="return_std" scales by: RND's value, so coefs stay comparable
-
 
 class TrainState(struct.PyTreeNode):
     """Everything a run is: saving it and going on gives the same run. ``E`` is num_envs."""
@@ -47,8 +45,7 @@ class TrainState(struct.PyTreeNode):
     update: Array  # int32 scalar, updates done
     episode_return: Array  # float32 [E], so far
     episode_length: Array  # int32 [E], so far
-    bonus_moments: PyTree  # Moments of the raw bonus or its return, where it is normalised
-    bonus_return: Any  # float32 [E], discounted, not cut at episodes' ends, for "return_std"
+    bonus_scale: Any  # intrinsic.Scale, statistics that the bonus is normalised by; None without a bonus
     visits: Any  # int32 [num_cells], how often each cell was arrived at, warm-up included; None when not asked for
 
 
@@ -113,7 +110,7 @@ def make_train(
     warmup_steps = getattr(bonus, "warmup_steps", 0)
     if bonus is not None:
         _check_component(bonus, "bonus", ("init", "observe", "reward", "update"))
-        check_choice(_normalise(bonus), NORMALISERS, "bonus.normalise")
+        check_choice(getattr(bonus, "normalise", "none"), NORMALISERS, "bonus.normalise")
         check_int(warmup_steps, "bonus.warmup_steps", ge=0)
     if resets is not None:
         _check_component(resets, "resets", ("init", "observe", "reset"))
@@ -182,7 +179,7 @@ class Train:
 
     def _start(self, key: Array, bonus_key: Array, resets_key: Array, env_key: Array) -> TrainState:
         """The state at the first step, but for what is the learner's."""
-        num_envs, normalise = self.spec.num_envs, _normalise(self.bonus)
+        num_envs = self.spec.num_envs
         resets = self.resets.init(resets_key, self.spec)
         obs, env_state = self._reset(resets, env_key)
         return TrainState(
@@ -197,8 +194,7 @@ class Train:
             update=jnp.zeros((), jnp.int32),
             episode_return=jnp.zeros(num_envs),
             episode_length=jnp.zeros(num_envs, jnp.int32),
-            bonus_moments=moments.init(jnp.zeros(())) if normalise != "none" else None,
-            bonus_return=jnp.zeros(num_envs) if normalise == "return_std" else None,
+            bonus_scale=None if self.bonus is None else intrinsic.init(self.bonus, num_envs),
             visits=None if self.visits is None else jnp.zeros(self.visits[1], jnp.int32),
         )
 
@@ -217,27 +213,29 @@ class Train:
         state, (batch, episodes) = jax.lax.scan(self._step, state, keys)
         state, metrics = state.replace(key=key, update=state.update + 1), _episode_metrics(*episodes)
 
-        bonus, bonus_state = self.bonus, state.bonus
-        raw, bonus_metrics = jnp.zeros_like(batch.reward), {}
+        bonus, bonus_state, scale = self.bonus, state.bonus, state.bonus_scale
+        env_steps = self.spec.num_envs * (self.warmup + state.update * self.spec.num_steps)
+        raw_mean, bonus_metrics = jnp.zeros(()), {}
         if bonus is not None:
             raw = bonus.reward(bonus_state, self._plain(batch), batch.memo)
-            state = self._update_bonus_scale(state, raw)
-            batch = batch.replace(bonus=self._scaled(state, raw))
-        scaled = functools.partial(self._scaled, state)
+            scale = intrinsic.update(bonus, scale, raw, env_steps)
+            raw_mean = intrinsic.combined(bonus, scale, raw, env_steps).mean()
+            batch = batch.replace(bonus=intrinsic.weigh(bonus, scale, raw, env_steps))
 
         def reward_fn(transition, memo):
             if bonus is None:
                 return jnp.zeros_like(transition.reward)
-            return scaled(bonus.reward(bonus_state, self._plain(transition), memo))
+            raw = bonus.reward(bonus_state, self._plain(transition), memo)
+            return intrinsic.weigh(bonus, scale, raw, env_steps)
 
         learner_state, learner_metrics = self.learner.update(state.learner, learner_key, batch, actor0, reward_fn)
         if bonus is not None:
             bonus_state, bonus_metrics = bonus.update(bonus_state, bonus_key, self._plain(batch))
-        state = state.replace(learner=learner_state, bonus=bonus_state)
+        state = state.replace(learner=learner_state, bonus=bonus_state, bonus_scale=scale)
         metrics |= {
-            "env_steps": self.spec.num_envs * (self.warmup + state.update * self.spec.num_steps),
+            "env_steps": env_steps,
             "bonus_mean": jnp.zeros(()) if batch.bonus is None else batch.bonus.mean(),
-            "bonus_raw_mean": raw.mean(),
+            "bonus_raw_mean": raw_mean,
         }
         if state.visits is not None:
             metrics["coverage"] = (state.visits > 0).mean()
@@ -365,22 +363,6 @@ class Train:
 
         shape = jax.eval_shape(features, jax.random.key(0)).shape
         return dataclasses.replace(self.spec, num_features=shape[-1])
-
-    def _update_bonus_scale(self, state: TrainState, raw: Array) -> TrainState:
-        if state.bonus_moments is None:
-            return state
-        samples, running = raw, state.bonus_return
-        if _normalise(self.bonus) == "return_std":
-            samples, running = moments.discounted(raw, running, RETURN_STD_GAMMA)
-        return state.replace(bonus_moments=moments.update(state.bonus_moments, samples), bonus_return=running)
-
-    def _scaled(self, state: TrainState, raw: Array) -> Array:
-        scaled = raw if state.bonus_moments is None else moments.scale_by_std(state.bonus_moments, raw)
-        return getattr(self.bonus, "coef", 1.0) * scaled
-
-
-def _normalise(bonus: Bonus | None) -> str:
-    return getattr(bonus, "normalise", "none")
 
 
 def _count(visits: Array, cell: Any) -> Array:

@@ -124,10 +124,11 @@ class Learner(Protocol):
 
 
 class Bonus(Protocol):
-    """An exploration bonus. The loop applies `normalise`, then `coef`; the methods below know neither.
+    """An exploration bonus. The loop applies `normalise`, `coef` and `decay`; the methods below know none of them.
 
-    May also define ``features(state, obs)``, per-env features ``[E, F]`` appended to what the learner sees, and
-    ``check(spec)`` as for learners.
+    ``purejaxrl.intrinsic.Weighted`` has these settings, and the operators that combine bonuses. May also define
+    ``features(state, obs)``, per-env features ``[E, F]`` appended to what the learner sees, and ``check(spec)`` as for
+    learners.
     """
 
     coef: float  # traced; 1 where there is no such field
@@ -235,6 +236,12 @@ def check_int(value: Any, label: str, *, ge: int | None = None, le: int | None =
         raise SettingError(f"{label} must be >= {ge}, got {value}")
     if le is not None and value > le:
         raise SettingError(f"{label} must be <= {le}, got {value}")
+
+
+def check_power_of_two(value: int, label: str) -> None:
+    """Raise :class:`SettingError` unless `value` is a power of two."""
+    if value & (value - 1):
+        raise SettingError(f"{label} must be a power of two, got {value}")
 
 
 def check_minibatches(value: int, label: str, spec: Spec, *, whole_envs: bool = False) -> None:

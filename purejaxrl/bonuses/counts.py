@@ -1,87 +1,67 @@
-"""Visit counts: 1/√(1 + n), with n how often the next observation was arrived at in earlier updates.
+"""Visit counts: 1/√(1 + n), with n how often the next observation, or its SimHash, was arrived at before.
 
-The bonus of MBIE-EB (Strehl & Littman 2008, doi:10.1016/j.jcss.2007.08.009, eq. 8) on states, and of Bellemare et al.
-2016 (arXiv:1606.01868, eq. 5) with exact counts instead of pseudo-counts. For observations that repeat exactly.
+Lifelong: n counts earlier updates; the bonus of MBIE-EB (Strehl & Littman 2008, doi:10.1016/j.jcss.2007.08.009, eq. 8)
+on states, and of Bellemare et al. 2016 (arXiv:1606.01868, eq. 5) with exact counts instead of pseudo-counts. Episodic:
+n counts the steps before this one in its own episode, the first observation included. Both are counts of the whole
+observation, or with `bits` of its SimHash (Tang et al. 2017, arXiv:1611.04717), for observations that hardly repeat.
 """
 
 from __future__ import annotations
 
-import jax
+from typing import Any
+
 import jax.numpy as jnp
 from flax import struct
 
-from purejaxrl.types import Array, PyTree, SettingError, Spec, Transition, number, static
-
-ROWS = 4
+from purejaxrl import episodic, hashing
+from purejaxrl.intrinsic import Weighted
+from purejaxrl.types import Array, PyTree, Spec, Transition, check_power_of_two, static
 
 
 class CountsState(struct.PyTreeNode):
-    table: Array  # int32 [ROWS, table_size]
-    salt: Array  # uint32 [features, 2], the hash's random odd multipliers
+    hash: hashing.Hash
+    table: Any  # int32 [ROWS, table_size], lifelong counts
+    episodic: Any  # episodic.EpisodicCounts, with `episodic`
 
 
-class Counts(struct.PyTreeNode):
-    """Counts of hashed observations; lifelong.
+class Counts(Weighted):
+    """Counts of hashed observations; lifelong or episodic.
 
-    A count-min sketch (Cormode & Muthukrishnan 2005): each observation owns one cell in each of 4 rows and its count is
-    the smallest of them. A count is never too low, and too high only where the observation collides in every row: for
-    M distinct observations that has probability about (M / table_size)^4 each, 2e-6 for 10,000 and the default size.
-    The hash is drawn from the run's key, so seeds do not share collisions.
+    The hash is drawn from the run's key. A count-min sketch of 4 rows (see ``hashing.py``): for M distinct observations
+    a count is too high with probability about (M / table_size)^4, 2e-6 for 10,000 of them and the default size.
     """
 
-    coef: float = number(1.0, ge=0)  # weight of the bonus
-    normalise: str = static("none", choices=("none", "std", "return_std"))  # divide by nothing, its std, its return's
-    warmup_steps: int = static(0, ge=0)  # random steps before training, counted
-    table_size: int = static(2**18, ge=2)  # cells per row, a power of two; 4 MB of int32 in all by default
+    episodic: bool = static(False)  # count within the episode only
+    bits: int = static(0, ge=0)  # above 0: of the SimHash, fewer bits join more observations; 0: count exact ones
+    table_size: int = static(2**18, ge=2)  # cells in each of 4 rows, a power of two; episodic tables have at most 2^12
 
     def check(self, spec: Spec) -> None:
-        if self.table_size & (self.table_size - 1):
-            raise SettingError(f"bonus.table_size must be a power of two, got {self.table_size}")
+        check_power_of_two(self.table_size, "bonus.table_size")
 
     def init(self, key: Array, spec: Spec) -> CountsState:
-        features = _words(spec.example_obs(), 0).shape[-1]
-        salt = jax.random.bits(key, (features, 2), jnp.uint32) | 1
-        return CountsState(jnp.zeros((ROWS, self.table_size), jnp.int32), salt)
+        hash = hashing.make(key, spec.example_obs(), self.bits)
+        if self.episodic:
+            return CountsState(hash, None, episodic.init(hash, spec.num_envs, min(self.table_size, 2**12)))
+        return CountsState(hash, jnp.zeros((hashing.ROWS, self.table_size), jnp.int32), None)
 
     def observe(self, state: CountsState, transition: Transition) -> tuple[CountsState, PyTree]:
-        return state, ()
+        if not self.episodic:
+            return state, ()
+        memory, before = episodic.observe(state.episodic, transition)
+        return state.replace(episodic=memory), before
 
     def reward(self, state: CountsState, transition: Transition, memo: PyTree) -> Array:
-        return 1.0 / jnp.sqrt(1.0 + self.count(state, transition.next_obs, transition.reward.ndim))
+        before = memo if self.episodic else self.count(state, transition.next_obs, transition.reward.ndim)
+        return 1.0 / jnp.sqrt(1.0 + before)
 
     def update(self, state: CountsState, key: Array, batch: Transition) -> tuple[CountsState, dict[str, Array]]:
-        cells = self._cells(state, batch.next_obs, 2)
-        table = state.table.at[jnp.arange(ROWS), cells.reshape(-1, ROWS)].add(1)
+        if self.episodic:
+            return state, {}
+        cells = hashing.cells(state.hash, batch.next_obs, batch.reward.ndim, self.table_size)
+        table = state.table.at[jnp.arange(hashing.ROWS), cells.reshape(-1, hashing.ROWS)].add(1)
         return state.replace(table=table), {"counts_occupied": (table[0] > 0).mean()}
 
     def count(self, state: CountsState, obs: PyTree, num_leading: int) -> Array:
         """How often each observation was counted, int32 with the observations' `num_leading` leading axes."""
-        return state.table[jnp.arange(ROWS), self._cells(state, obs, num_leading)].min(-1)
-
-    def _cells(self, state: CountsState, obs: PyTree, num_leading: int) -> Array:
-        """Each observation's cell in every row, ``[..., ROWS]``: Σ salt_i · mix(word_i), rows by double hashing
-        (Kirsch & Mitzenmacher 2006, doi:10.1007/11841036_42)."""
-        sums = _mix(_words(obs, num_leading)) @ state.salt
-        first, second = _mix(sums[..., 0]), _mix(sums[..., 1]) | 1
-        rows = first[..., None] + jnp.arange(ROWS, dtype=jnp.uint32) * second[..., None]
-        return (_mix(rows) & jnp.uint32(self.table_size - 1)).astype(jnp.int32)
-
-
-def _words(obs: PyTree, num_leading: int) -> Array:
-    """Every number of the observations as its 32 bits, ``[..., features]``; -0.0 and 0.0 are one number."""
-
-    def words(leaf):
-        leaf = leaf.reshape(*leaf.shape[:num_leading], -1)
-        if jnp.issubdtype(leaf.dtype, jnp.floating):
-            leaf = leaf.astype(jnp.float32)
-            return jax.lax.bitcast_convert_type(jnp.where(leaf == 0, 0.0, leaf), jnp.uint32)
-        return leaf.astype(jnp.uint32)
-
-    return jnp.concatenate([words(leaf) for leaf in jax.tree.leaves(obs)], axis=-1)
-
-
-def _mix(x: Array) -> Array:
-    """MurmurHash3's 32-bit finaliser: a bijection that maps 0 to 0 and spreads every input bit over all others."""
-    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
-    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
-    return x ^ (x >> 16)
+        cells = hashing.cells(state.hash, obs, num_leading, self.table_size)
+        return state.table[jnp.arange(hashing.ROWS), cells].min(-1)

@@ -1,17 +1,22 @@
 """What every bonus must do, for all that the package holds."""
 
-import warnings
-
 import jax
 import jax.numpy as jnp
+import learners
 import numpy as np
 import probes
 import pytest
 
-import purejaxrl
 from purejaxrl import algos, bonuses, discovery, types
+from purejaxrl.types import SettingError, Spec, Transition
 
 NAMES = discovery.names(bonuses)
+# Small, and fast enough learners of their models for a test; what is left out keeps its default.
+SETTINGS = {
+    "counts": {"table_size": 2**10},
+    "icm": {"hidden": (16,), "embedding_size": 8, "learning_rate": 3e-3},
+    "rnd": {"hidden": (16,), "embedding_size": 8, "learning_rate": 3e-3, "update_fraction": 1.0},
+}
 
 
 class Pytree(probes.Clock):
@@ -21,17 +26,54 @@ class Pytree(probes.Clock):
         return jnp.zeros((5, 5, 2), jnp.uint8).at[0, 0, 0].set(state.x.astype(jnp.uint8)), jnp.array([state.x, 1.0])
 
 
-def train_on(env, name, **settings):
-    bonus = discovery.load(bonuses, name)(**settings)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return purejaxrl.make_train(
-            env, algos.PPO(num_steps=7, hidden=(8,)), bonus=bonus, num_envs=4, total_steps=7 * 4 * 3 + 8
-        )
+def make(name, **settings):
+    return discovery.load(bonuses, name)(**(SETTINGS.get(name, {}) | {"warmup_steps": 0} | settings))
+
+
+def bind(env, name, **settings):
+    learner = algos.PPO(num_steps=7, hidden=(8,))
+    return learners.bind(env, learner, bonus=make(name, **settings), num_envs=4, total_steps=7 * 4 * 3 + 8)
+
+
+def spec(num_envs, num_steps):
+    space = probes.Clock().action_space(None)
+    shape = jax.ShapeDtypeStruct((3,), np.float32)
+    return Spec(None, space, num_envs, num_steps, 4, has_bonus=True, observation=shape)
+
+
+def walk(path, done=None, action=None):
+    """Transitions along observations ``path [T + 1, E, 3]``; an episode that is done is followed by another one."""
+    path = np.asarray(path, np.float32)
+    leading = (len(path) - 1, path.shape[1])
+    done = np.zeros(leading, bool) if done is None else done
+    first = np.concatenate([np.ones((1, leading[1]), bool), done[:-1]])
+    return Transition(*[None] * 13).replace(
+        obs=path[:-1],
+        next_obs=path[1:],
+        action=np.zeros(leading, np.int32) if action is None else action,
+        reward=np.zeros(leading, np.float32),
+        bonus=np.zeros(leading, np.float32),
+        terminated=done,
+        truncated=np.zeros(leading, bool),
+        first=first,
+    )
+
+
+def rollout(bonus, state, batch):
+    """What the loop does: observe step by step, then the raw bonus of the whole batch."""
+    state, memo = jax.lax.scan(bonus.observe, state, jax.tree.map(jnp.asarray, batch).replace(bonus=None))
+    batch = jax.tree.map(jnp.asarray, batch).replace(memo=memo)
+    return state, batch, bonus.reward(state, batch, memo)
+
+
+def random_walk(seed, steps, envs):
+    generator = np.random.default_rng(seed)
+    path = generator.normal(size=(steps + 1, envs, 3))
+    return path, generator.random((steps, envs)) < 0.2, generator.integers(0, 3, (steps, envs)).astype(np.int32)
 
 
 def test_the_package_is_walked():
-    assert {"counts", "rnd"} <= set(NAMES)
+    assert {"counts", "rnd", "icm"} <= set(NAMES)
     assert {"dqn", "ppo", "pqn", "sac"} <= set(discovery.names(algos))
     assert dir(bonuses) == [discovery.load(bonuses, name).__name__ for name in NAMES]
 
@@ -44,25 +86,101 @@ def test_fields(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("env", [probes.Clock(), probes.Target(), Pytree()], ids=lambda env: env.name)
-def test_trains_vmapped_over_seeds_and_coefficients(name, env):
+def test_trains_vmapped_over_seeds_and_coefficients(name):
+    """Each lane with its seed and coefficient; a lane alone is the same; num_envs is not num_steps."""
+
     def run(coef, key):
-        return train_on(env, name, warmup_steps=8, coef=coef)(key).metrics
+        return bind(Pytree(), name, warmup_steps=8, coef=coef)(key).metrics
 
     coefs, keys = jnp.array([0.0, 1.0, 2.0]), jax.random.split(jax.random.key(0), 2)
     metrics = jax.jit(jax.vmap(jax.vmap(run, (None, 0)), (0, None)))(coefs, keys)
     assert all(np.isfinite(values).all() for key, values in metrics.items() if not key.startswith("episode"))
     assert (metrics["bonus_mean"][0] == 0).all()
     np.testing.assert_allclose(2 * metrics["bonus_mean"][1, :, 0], metrics["bonus_mean"][2, :, 0], rtol=1e-4)
+    alone = jax.jit(run)(coefs[1], keys[1])
+    np.testing.assert_allclose(alone["bonus_raw_mean"][:2], metrics["bonus_raw_mean"][1, 1, :2], rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("env", [probes.Target(), probes.MultiTarget()], ids=lambda env: env.name)
+def test_every_kind_of_action(name, env):
+    """Traced, not compiled."""
+    metrics = jax.eval_shape(bind(env, name, warmup_steps=8), jax.random.key(0)).metrics
+    assert metrics["bonus_mean"].shape == (3,)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_order_of_envs_does_not_matter(name):
-    bonus = discovery.load(bonuses, name)()
-    train = train_on(probes.Clock(), name, warmup_steps=0)
-    state = bonus.init(jax.random.key(0), train.spec)
-    obs = jnp.asarray(np.random.default_rng(0).normal(size=(7, 4, 1)), jnp.float32)
-    batch = types.Transition(*[None] * 13).replace(next_obs=obs, obs=obs, reward=jnp.zeros((7, 4)))
-    order = jnp.array([2, 0, 3, 1])
+    bonus, order = make(name), np.array([2, 0, 3, 1])
+    state = bonus.init(jax.random.key(0), spec(4, 7))
+    batch = walk(*random_walk(0, 7, 4))
     shuffled = jax.tree.map(lambda x: x[:, order], batch)
-    np.testing.assert_allclose(bonus.reward(state, shuffled, ()), bonus.reward(state, batch, ())[:, order], rtol=1e-5)
+    raw, other = (rollout(bonus, state, batch)[2] for batch in (batch, shuffled))
+    assert raw.shape == (7, 4)
+    np.testing.assert_allclose(other, raw[:, order], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_novelty_falls_with_visits(name):
+    """Round and round four observations in one long episode: the bonus falls to less than half."""
+    bonus = make(name)
+    cycle = np.eye(4)[:, :3] + 0.5
+    path = np.broadcast_to(cycle[np.arange(17) % 4][:, None], (17, 5, 3))
+    batch = walk(path, action=np.broadcast_to((np.arange(16) % 3)[:, None], (16, 5)).astype(np.int32))
+    state, means = bonus.init(jax.random.key(0), spec(5, 16)), []
+
+    @jax.jit
+    def step(state, batch, key):
+        state, batch, raw = rollout(bonus, state, batch)
+        return bonus.update(state, key, batch)[0], raw
+
+    for index in range(120):
+        state, raw = step(state, batch.replace(first=batch.first & (index == 0)), jax.random.key(index))
+        means.append(np.asarray(raw).mean())
+    assert np.mean(means[-4:]) < 0.5 * np.asarray(means[0])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_episode_ends_in_its_true_last_observation_and_forgets_only_itself(name):
+    """Two passes over the same observations: env 0 is done in between, env 1 is not."""
+    bonus = make(name)
+    path, _, action = random_walk(1, 6, 2)
+    path, action = np.concatenate([path[:-1], path]), np.concatenate([action, action])
+    path, action = path[:, :1].repeat(2, 1), action[:, :1].repeat(2, 1)
+    done = np.zeros((12, 2), bool)
+    done[5, 0] = True
+    batch = walk(path, done, action)
+    final = batch.next_obs.copy()
+    final[5, 0] += 1.0  # true last observation of env 0: no part of the next episode
+    batch = batch.replace(next_obs=final)
+    state = bonus.init(jax.random.key(0), spec(2, 12))
+    raw = np.asarray(rollout(bonus, state, batch)[2])
+    np.testing.assert_allclose(raw[:5, 0], raw[:5, 1], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(raw[6:11, 0], raw[:5, 0], rtol=1e-3, atol=1e-5)  # a fresh episode
+    if make(name).__class__.__name__ != "Counts":
+        assert abs(raw[5, 0] - raw[5, 1]) > 1e-4
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("size", [0.0, 1e30], ids=["constant", "huge"])
+def test_stays_finite(name, size):
+    bonus = make(name)
+    state = bonus.init(jax.random.key(0), spec(3, 8))
+    path, done, action = random_walk(2, 8, 3)
+    batch = walk(path * size, done, action)
+    for index in range(3):
+        state, full, raw = rollout(bonus, state, batch)
+        assert np.isfinite(raw).all()
+        state, metrics = bonus.update(state, jax.random.key(index), full)
+        assert all(np.isfinite(value).all() for value in jax.tree.leaves(metrics))
+    leaves = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    assert all(np.isfinite(leaf).all() for leaf in leaves)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_not_finite_is_refused(name):
+    for coef in (np.nan, np.inf, -1.0):
+        with pytest.raises(SettingError, match=r"bonus.coef must be finite and >= 0"):
+            bind(probes.Clock(), name, coef=coef)
+    with pytest.raises(SettingError, match=r"bonus.decay must be finite and >= 0 and < 1"):
+        bind(probes.Clock(), name, decay=1.0)

@@ -1,0 +1,89 @@
+"""How badly a predictor matches a fixed random network (RND; Burda et al. 2018, arXiv:1810.12894).
+
+Settings are those of the bonus that uses it: `hidden`, `embedding_size`, `learning_rate`, `num_epochs`,
+`num_minibatches`, `update_fraction`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from purejaxrl import minibatches, moments, networks
+from purejaxrl.types import Transition
+
+Array = jax.Array
+PyTree = Any
+
+
+class Distillation(struct.PyTreeNode):
+    target: PyTree
+    predictor: PyTree
+    opt_state: PyTree
+    obs_moments: moments.Moments
+    networks: tuple[Any, Any] = struct.field(pytree_node=False)  # target's and predictor's modules
+
+
+def init(settings: Any, key: Array, obs: PyTree) -> Distillation:
+    """Both networks, for observations like `obs` (one of them). The predictor has two layers more, as in the paper."""
+    target_key, predictor_key = jax.random.split(key)
+    width = settings.hidden[-1]
+    target = networks.Embedding(settings.embedding_size, settings.hidden)
+    predictor = networks.Embedding(settings.embedding_size, settings.hidden, (width, width))
+    obs = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), obs)
+    params = predictor.init(predictor_key, obs)
+    return Distillation(
+        target=target.init(target_key, obs),
+        predictor=params,
+        opt_state=optax.adam(settings.learning_rate).init(params),
+        obs_moments=moments.init(obs),
+        networks=(target, predictor),
+    )
+
+
+def squared_error(state: Distillation, obs: PyTree, num_leading: int) -> Array:
+    """‖f̂(x) − f(x)‖² with x the standardised observations, clipped to ±5; the shape is their leading axes."""
+    leading = jax.tree.leaves(obs)[0].shape[:num_leading]
+    obs = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[num_leading:]), networks.bounded(obs))
+    return _squared_error(state, state.predictor, _standardised(state, obs)).reshape(leading)
+
+
+def learn(settings: Any, state: Distillation, key: Array, batch: Transition) -> tuple[Distillation, dict[str, Array]]:
+    """Let the predictor learn the rollout's next observations, under moments that have seen them.
+
+    The warm-up's batch (``batch.bonus is None``) moves the moments only.
+    """
+    obs = networks.bounded(batch.next_obs)
+    state = state.replace(obs_moments=moments.update(state.obs_moments, obs))
+    if batch.bonus is None:
+        return state, {}
+    obs = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), obs)
+    obs, optimiser = _standardised(state, obs), optax.adam(settings.learning_rate)
+
+    def minibatch_step(carry, indices):
+        params, opt_state = carry
+        minibatch = jax.tree.map(lambda leaf: leaf[indices], obs)
+        loss, grads = jax.value_and_grad(lambda params: 0.5 * _squared_error(state, params, minibatch).mean())(params)
+        updates, opt_state = optimiser.update(grads, opt_state, params)
+        return (optax.apply_updates(params, updates), opt_state), loss
+
+    sizes = {"count": batch.reward.size, "num_minibatches": settings.num_minibatches, "num_epochs": settings.num_epochs}
+    carry = (state.predictor, state.opt_state)
+    carry, losses = minibatches.epochs(minibatch_step, carry, key, fraction=settings.update_fraction, **sizes)
+    return state.replace(predictor=carry[0], opt_state=carry[1]), {"rnd_loss": losses.mean()}
+
+
+def _standardised(state: Distillation, obs: PyTree) -> PyTree:
+    return moments.standardise(state.obs_moments, obs, clip=5.0)
+
+
+def _squared_error(state: Distillation, predictor: PyTree, obs: PyTree) -> Array:
+    """``[batch]`` of standardised observations ``[batch, ...]``."""
+    target_net, predictor_net = state.networks
+    target = jax.vmap(target_net.apply, (None, 0))(state.target, obs)
+    predicted = jax.vmap(predictor_net.apply, (None, 0))(predictor, obs)
+    return jnp.square(predicted - jax.lax.stop_gradient(target)).sum(-1)

@@ -1,0 +1,137 @@
+"""Features φ of observations trained by models of the dynamics (Pathak et al. 2017, arXiv:1705.05363).
+
+The inverse model predicts the action from φ(s) and φ(s'), so that φ keeps what actions can change and drops what they
+cannot; the forward model predicts φ(s') from φ(s) and the action. Settings are those of the bonus that uses them:
+`hidden`, `embedding_size`, `learning_rate`, `num_epochs`, `num_minibatches`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from purejaxrl import minibatches, networks
+from purejaxrl.types import Spec, Transition
+
+Array = jax.Array
+PyTree = Any
+
+
+class Losses(NamedTuple):
+    """Of one transition each, ``[batch]``."""
+
+    inverse: Array  # −log p of a discrete action (summed over components), ½ squared error of a continuous one
+    forward: Array  # ½ ‖φ̂(s') − φ(s')‖²
+
+
+class Networks(NamedTuple):
+    encoder: Any
+    inverse: Any
+    forward: Any
+
+
+class Dynamics(struct.PyTreeNode):
+    params: Networks  # each network's parameters
+    opt_state: PyTree
+    bounds: Any  # (low, high) of continuous actions, which the loop clips; None for discrete ones
+    networks: Networks = struct.field(pytree_node=False)
+    nvec: tuple[int, ...] | None = struct.field(pytree_node=False)  # of discrete actions; None for continuous ones
+
+
+def init(settings: Any, key: Array, spec: Spec) -> Dynamics:
+    space, size = spec.action_space, settings.embedding_size
+    nvec, bounds, features = None, None, math.prod(space.shape)
+    if hasattr(space, "low"):
+        bounds = tuple(jnp.broadcast_to(jnp.asarray(x, jnp.float32), space.shape) for x in (space.low, space.high))
+    else:
+        nvec = tuple(int(n) for n in getattr(space, "nvec", (getattr(space, "n", 0),)))
+        features = sum(nvec)
+    nets = Networks(
+        networks.Embedding(size, settings.hidden),
+        networks.Embedding(features, settings.hidden[-1:]),
+        networks.Embedding(size, settings.hidden[-1:]),
+    )
+    zeros = jnp.zeros(size)
+    keys = jax.random.split(key, 3)
+    params = Networks(
+        nets.encoder.init(keys[0], spec.example_obs()),
+        nets.inverse.init(keys[1], (zeros, zeros)),
+        nets.forward.init(keys[2], (zeros, jnp.zeros(features))),
+    )
+    return Dynamics(params, optax.adam(settings.learning_rate).init(params), bounds, nets, nvec)
+
+
+def encode_action(state: Dynamics, action: Array) -> Array:
+    """Actions ``[batch, ...]`` as numbers ``[batch, features]``: one-hot where discrete, clipped where continuous."""
+    if state.nvec is None:
+        return jnp.clip(action, *state.bounds).reshape(len(action), -1)
+    action = action.reshape(len(action), -1)
+    return jnp.concatenate([jax.nn.one_hot(action[:, i], n) for i, n in enumerate(state.nvec)], axis=-1)
+
+
+def embed(state: Dynamics, obs: PyTree, num_leading: int) -> Array:
+    """φ of observations with leading axes: ``[..., embedding_size]``."""
+    apply = state.networks.encoder.apply
+    for _ in range(num_leading):
+        apply = jax.vmap(apply, (None, 0))
+    return apply(state.params.encoder, obs)
+
+
+def losses(
+    state: Dynamics, params: Networks, obs: PyTree, action: Array, next_obs: PyTree, *, detach: bool = True
+) -> Losses:
+    """Both models' errors on a batch; with `detach`, φ learns from the inverse model alone."""
+    encoder, inverse, forward = (jax.vmap(net.apply, (None, 0)) for net in state.networks)
+    phi, next_phi = encoder(params.encoder, obs), encoder(params.encoder, next_obs)
+    guess, encoded = inverse(params.inverse, (phi, next_phi)), encode_action(state, action)
+    if state.nvec is None:
+        inverse_loss = 0.5 * jnp.square(guess - encoded).sum(-1)
+    else:
+        splits = [sum(state.nvec[: i + 1]) for i in range(len(state.nvec) - 1)]
+        log_prob = jnp.concatenate([jax.nn.log_softmax(part) for part in jnp.split(guess, splits, axis=-1)], axis=-1)
+        inverse_loss = -(log_prob * encoded).sum(-1)
+    if detach:
+        phi, next_phi = jax.lax.stop_gradient((phi, next_phi))
+    return Losses(inverse_loss, 0.5 * jnp.square(forward(params.forward, (phi, encoded)) - next_phi).sum(-1))
+
+
+def prediction_error(state: Dynamics, transition: Transition) -> Array:
+    """½ ‖φ̂(s') − φ(s')‖² of transitions with any leading axes."""
+    leading = transition.reward.shape
+    samples = transition.obs, transition.action, transition.next_obs
+    samples = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(leading) :]), samples)
+    return losses(state, state.params, *samples).forward.reshape(leading)
+
+
+def learn(
+    settings: Any, state: Dynamics, key: Array, batch: Transition, loss: Callable[[Losses], Array], *, detach=True
+) -> tuple[Dynamics, dict[str, Array]]:
+    """Passes over a rollout ``[num_steps, num_envs]``; `loss` weighs one transition's :class:`Losses`.
+
+    `next_obs` is the true next observation, at an episode's end too, so every transition teaches.
+    """
+    samples = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (batch.obs, batch.action, batch.next_obs))
+    optimiser = optax.adam(settings.learning_rate)
+
+    def minibatch_step(carry, indices):
+        params, opt_state = carry
+        minibatch = jax.tree.map(lambda x: x[indices], samples)
+
+        def mean_loss(params):
+            found = losses(state, params, *minibatch, detach=detach)
+            return loss(found).mean(), found
+
+        grads, found = jax.grad(mean_loss, has_aux=True)(params)
+        updates, opt_state = optimiser.update(grads, opt_state, params)
+        return (optax.apply_updates(params, updates), opt_state), found
+
+    sizes = {"count": batch.reward.size, "num_minibatches": settings.num_minibatches, "num_epochs": settings.num_epochs}
+    (params, opt_state), found = minibatches.epochs(minibatch_step, (state.params, state.opt_state), key, **sizes)
+    metrics = {"inverse_loss": found.inverse.mean(), "forward_loss": found.forward.mean()}
+    return state.replace(params=params, opt_state=opt_state), metrics

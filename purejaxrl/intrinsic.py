@@ -1,0 +1,145 @@
+"""What all exploration bonuses share: weight, normaliser and decay of their value, and how they combine.
+
+A bonus gives raw values; the loop makes the intrinsic reward of them here, once and alike for every method:
+``coef · (1 - decay)^env_steps · raw / scale``, where the scale is 1, the running std of the raw values or that of their
+discounted return. A composition's parts are first weighted each by its own settings, then combined.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from purejaxrl import moments
+from purejaxrl.types import NORMALISERS, SettingError, Spec, Transition, check_settings, number, static
+
+Array = jax.Array
+PyTree = Any
+RETURN_STD_GAMMA = 0.99  # of the return that normalise="return_std" scales by: RND's value, so coefs stay comparable
+
+
+class Weighted(struct.PyTreeNode):
+    """The settings that every bonus has; ``a + b`` and ``a * b`` combine bonuses."""
+
+    coef: float = number(1.0, ge=0)  # weight of the bonus, after it was normalised
+    decay: float = number(0.0, ge=0, lt=1)  # the weight falls by this share with each env step (1e-5: to 1/e in 100k)
+    normalise: str = static("none", choices=NORMALISERS)  # divide by nothing, its running std or its return's
+    warmup_steps: int = static(0, ge=0)  # random steps before training, counted
+
+    def __add__(self, other: Any) -> Sum:
+        return Sum(parts=(self, other), warmup_steps=_warmup(self, other))
+
+    def __mul__(self, other: Any) -> Product:
+        return Product(parts=(self, other), warmup_steps=_warmup(self, other))
+
+
+class Composition(Weighted):
+    """Bonuses side by side. Their states, memos and raw values are tuples, one entry each."""
+
+    parts: tuple[Any, ...] = ()
+
+    def check(self, spec: Spec) -> None:
+        """Check each part; one that feeds the policy features must stand outside."""
+        for index, part in enumerate(self.parts):
+            label = f"bonus.parts[{index}]"
+            if not callable(getattr(part, "reward", None)):
+                raise SettingError(f"{label} must be a bonus, got {part!r}")
+            if callable(getattr(part, "features", None)):
+                name = type(part).__name__
+                raise SettingError(f"{label}: {name} must wrap the whole composition: {name}(bonus=a * b)")
+            check_settings(part, label)
+            if hasattr(part, "check"):
+                part.check(spec)
+
+    def init(self, key: Array, spec: Spec) -> PyTree:
+        keys = jax.random.split(key, len(self.parts))
+        return tuple(part.init(key, spec) for part, key in zip(self.parts, keys, strict=True))
+
+    def observe(self, state: PyTree, transition: Transition) -> tuple[PyTree, PyTree]:
+        seen = [part.observe(own, transition) for part, own in zip(self.parts, state, strict=True)]
+        states, memos = zip(*seen, strict=True)
+        return states, memos
+
+    def reward(self, state: PyTree, transition: Transition, memo: PyTree) -> tuple[Any, ...]:
+        """The parts' raw values; :func:`weigh` combines them."""
+        each = zip(self.parts, state, memo, strict=True)
+        return tuple(part.reward(own, transition, memo) for part, own, memo in each)
+
+    def update(self, state: PyTree, key: Array, batch: Transition) -> tuple[PyTree, dict[str, Array]]:
+        keys = jax.random.split(key, len(self.parts))
+        each = zip(self.parts, state, keys, batch.memo, strict=True)
+        done = [part.update(own, key, batch.replace(memo=memo)) for part, own, key, memo in each]
+        named = zip([type(part).__name__.lower() for part in self.parts], done, strict=True)
+        metrics = {
+            f"{name}_{index}/{metric}": value
+            for index, (name, (_, found)) in enumerate(named)
+            for metric, value in found.items()
+        }
+        return tuple(state for state, _ in done), metrics
+
+
+class Sum(Composition):
+    """Σ of the parts' weighted values."""
+
+    combine = staticmethod(functools.partial(functools.reduce, operator.add))
+
+
+class Product(Composition):
+    """Π of the parts' weighted values: for example an episodic bonus times a lifelong one (Henaff et al. 2023)."""
+
+    combine = staticmethod(functools.partial(functools.reduce, operator.mul))
+
+
+def _warmup(*parts: Any) -> int:
+    return max(getattr(part, "warmup_steps", 0) for part in parts)
+
+
+class Scale(struct.PyTreeNode):
+    """Running statistics of a bonus's raw values, and those of its parts."""
+
+    moments: PyTree  # Moments of the values or of their return; None with normalise="none"
+    running: Any  # float32 [num_envs], the return so far, not cut at episodes' ends, with "return_std"
+    parts: tuple[Scale, ...]
+
+
+def init(bonus: Any, num_envs: int) -> Scale:
+    normalise = getattr(bonus, "normalise", "none")
+    return Scale(
+        moments=moments.init(jnp.zeros(())) if normalise != "none" else None,
+        running=jnp.zeros(num_envs) if normalise == "return_std" else None,
+        parts=tuple(init(part, num_envs) for part in getattr(bonus, "parts", ())),
+    )
+
+
+def update(bonus: Any, scale: Scale, raw: PyTree, env_steps: Array) -> Scale:
+    """Merge the raw values of a rollout, ``[num_steps, num_envs]``, into the statistics."""
+    if scale.parts:
+        each = zip(bonus.parts, scale.parts, raw, strict=True)
+        scale = scale.replace(parts=tuple(update(part, own, raw, env_steps) for part, own, raw in each))
+    if scale.moments is None:
+        return scale
+    samples, running = combined(bonus, scale, raw, env_steps), scale.running
+    if running is not None:
+        samples, running = moments.discounted(samples, running, RETURN_STD_GAMMA)
+    return scale.replace(moments=moments.update(scale.moments, samples), running=running)
+
+
+def combined(bonus: Any, scale: Scale, raw: PyTree, env_steps: Array) -> Array:
+    """A composition's value before its own weight; of a single bonus the raw value itself."""
+    if not scale.parts:
+        return raw
+    each = zip(bonus.parts, scale.parts, raw, strict=True)
+    return bonus.combine([weigh(part, own, raw, env_steps) for part, own, raw in each])
+
+
+def weigh(bonus: Any, scale: Scale, raw: PyTree, env_steps: Array) -> Array:
+    """The intrinsic reward of raw values with any leading axes, after `env_steps` steps over all envs."""
+    value = combined(bonus, scale, raw, env_steps)
+    value = value if scale.moments is None else moments.scale_by_std(scale.moments, value)
+    fallen = jnp.exp(env_steps * jnp.log1p(-getattr(bonus, "decay", 0.0)))
+    return getattr(bonus, "coef", 1.0) * fallen * value
