@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from purejaxrl import intrinsic, stepping
+from purejaxrl import visits as ground_truth
 from purejaxrl.types import (
     NORMALISERS,
     Array,
@@ -45,6 +46,8 @@ class TrainState(struct.PyTreeNode):
     update: Array  # int32 scalar, updates done
     episode_return: Array  # float32 [E], so far
     episode_length: Array  # int32 [E], so far
+    env_steps: Array  # int32 scalar, over all envs, warm-up included
+    first_reward: Array  # int32 scalar, env_steps when a reward was positive for the first time; -1 before
     bonus_scale: Any  # intrinsic.Scale, statistics that the bonus is normalised by; None without a bonus
     visits: Any  # int32 [num_cells], how often each cell was arrived at, warm-up included; None when not asked for
 
@@ -194,6 +197,8 @@ class Train:
             update=jnp.zeros((), jnp.int32),
             episode_return=jnp.zeros(num_envs),
             episode_length=jnp.zeros(num_envs, jnp.int32),
+            env_steps=jnp.zeros((), jnp.int32),
+            first_reward=jnp.full((), -1, jnp.int32),
             bonus_scale=None if self.bonus is None else intrinsic.init(self.bonus, num_envs),
             visits=None if self.visits is None else jnp.zeros(self.visits[1], jnp.int32),
         )
@@ -207,19 +212,19 @@ class Train:
         return jax.lax.scan(lambda state, _: self._update(state), state, length=num_updates)
 
     def _update(self, state: TrainState) -> tuple[TrainState, Metrics]:
-        actor0 = state.actor
+        actor0, visits0 = state.actor, state.visits
         key, rollout_key, learner_key, bonus_key = jax.random.split(state.key, 4)
         keys = jax.random.split(rollout_key, self.spec.num_steps)
         state, (batch, episodes) = jax.lax.scan(self._step, state, keys)
         state, metrics = state.replace(key=key, update=state.update + 1), _episode_metrics(*episodes)
 
         bonus, bonus_state, scale = self.bonus, state.bonus, state.bonus_scale
-        env_steps = self.spec.num_envs * (self.warmup + state.update * self.spec.num_steps)
-        raw_mean, bonus_metrics = jnp.zeros(()), {}
+        env_steps = state.env_steps
+        value, bonus_metrics = jnp.zeros(()), {}
         if bonus is not None:
             raw = bonus.reward(bonus_state, self._plain(batch), batch.memo)
             scale = intrinsic.update(bonus, scale, raw, env_steps)
-            raw_mean = intrinsic.combined(bonus, scale, raw, env_steps).mean()
+            value = intrinsic.combined(bonus, scale, raw, env_steps)
             batch = batch.replace(bonus=intrinsic.weigh(bonus, scale, raw, env_steps))
 
         def reward_fn(transition, memo):
@@ -234,11 +239,15 @@ class Train:
         state = state.replace(learner=learner_state, bonus=bonus_state, bonus_scale=scale)
         metrics |= {
             "env_steps": env_steps,
+            "first_reward": jnp.where(state.first_reward < 0, jnp.nan, state.first_reward),
             "bonus_mean": jnp.zeros(()) if batch.bonus is None else batch.bonus.mean(),
-            "bonus_raw_mean": raw_mean,
+            "bonus_raw_mean": value.mean(),
         }
         if state.visits is not None:
-            metrics["coverage"] = (state.visits > 0).mean()
+            metrics["coverage"] = ground_truth.coverage(state.visits)
+            metrics["visit_entropy"] = ground_truth.entropy(state.visits)
+            if bonus is not None:
+                metrics["bonus_rank_correlation"] = ground_truth.rank_correlation(value, visits0, batch.cell)
         for name, more in (("algo", learner_metrics), ("bonus", bonus_metrics)):
             if clash := metrics.keys() & more.keys():
                 raise SettingError(f"{name}: its metric {sorted(clash)[0]!r} has a name that is already taken")
@@ -292,6 +301,8 @@ class Train:
         fresh = self._reset(resets, reset_key)
         obs, env_state = jax.tree.map(lambda new, old: _where(done, new, old), fresh, (next_obs, env_state))
         episode_return, episode_length = state.episode_return + reward, state.episode_length + 1
+        env_steps = state.env_steps + self.spec.num_envs
+        found = (state.first_reward < 0) & (reward > 0).any()
         state = state.replace(
             env=env_state,
             obs=obs,
@@ -299,7 +310,9 @@ class Train:
             resets=resets,
             episode_return=jnp.where(done, 0.0, episode_return),
             episode_length=jnp.where(done, 0, episode_length),
-            visits=None if self.visits is None else _count(state.visits, transition.cell),
+            env_steps=env_steps,
+            first_reward=jnp.where(found, env_steps, state.first_reward),
+            visits=None if self.visits is None else ground_truth.count(state.visits, transition.cell),
         )
         return state, transition, (done, episode_return, episode_length)
 
@@ -320,7 +333,15 @@ class Train:
         warm, batch = jax.lax.scan(random_step, state, steps)
         bonus_state, _ = self.bonus.update(warm.bonus, update_key, batch)
         obs, env_state = self._reset(warm.resets, reset_key)
-        return state.replace(bonus=bonus_state, obs=obs, env=env_state, resets=warm.resets, visits=warm.visits)
+        return state.replace(
+            bonus=bonus_state,
+            obs=obs,
+            env=env_state,
+            resets=warm.resets,
+            visits=warm.visits,
+            env_steps=warm.env_steps,
+            first_reward=warm.first_reward,
+        )
 
     def _reset(self, resets: PyTree, key: Array) -> tuple[PyTree, PyTree]:
         return jax.vmap(self.resets.reset, (None, 0))(resets, jax.random.split(key, self.spec.num_envs))
@@ -363,11 +384,6 @@ class Train:
 
         shape = jax.eval_shape(features, jax.random.key(0)).shape
         return dataclasses.replace(self.spec, num_features=shape[-1])
-
-
-def _count(visits: Array, cell: Any) -> Array:
-    """Add one for each cell; ids outside, and negative ones, which would wrap around, are left out."""
-    return visits.at[jnp.where(cell < 0, visits.size, cell)].add(1, mode="drop")
 
 
 def _where(done: Array, new: Array, old: Array) -> Array:

@@ -1,4 +1,4 @@
-"""The pages in docs/algos say what the code says: every option with its default and kind, snippets that compile."""
+"""The pages in docs/algos and docs/bonuses say what the code says: every option with its default and kind, snippets that compile."""
 
 import ast
 import dataclasses
@@ -8,18 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from purejaxrl import algos, discovery
+from purejaxrl import algos, bonuses, discovery
 
-DOCS = Path(__file__).parents[1] / "docs" / "algos"
-PAGES = sorted(DOCS.glob("*.md"))
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = sorted(DOCS.glob("*/*.md"))
+COMPONENTS = [(package, name) for package in (algos, bonuses) for name in discovery.names(package)]
 ROW = re.compile(r"^\| `(\w+)` \| `(.+?)` \| (\w+) \| (.+) \|$", re.MULTILINE)
 
 pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="not a source checkout")
 
 
-@pytest.mark.parametrize("name", discovery.names(algos))
-def test_the_page_lists_every_option(name):
-    page = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize(("package", "name"), COMPONENTS, ids=[name for _, name in COMPONENTS])
+def test_the_page_lists_every_option(package, name):
+    page = (DOCS / package.__name__.split(".")[-1] / f"{name}.md").read_text(encoding="utf-8")
     options = page.split("\n## Options\n")[1].split("\n## ")[0]
     expected = [
         (
@@ -27,7 +28,7 @@ def test_the_page_lists_every_option(name):
             field.default.__name__ if callable(field.default) else repr(field.default),
             "traced" if field.metadata["pytree_node"] else "static",
         )
-        for field in dataclasses.fields(discovery.load(algos, name))
+        for field in dataclasses.fields(discovery.load(package, name))
     ]
     assert [row[:3] for row in ROW.findall(options)] == expected
 
