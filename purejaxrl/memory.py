@@ -53,7 +53,7 @@ class Transformer(nn.Module):
     """Gated transformer layers with a memory (GTrXL; Parisotto et al. 2020, arXiv:1910.06764) over ``x [L, D]``.
 
     Each step attends to itself and the `window` steps before it, within its episode and no further; a learned bias per
-    head and distance tells them apart. Steps before ``x`` come from the carry, as in Transformer-XL (Dai et al. 2019,
+    head and distance tells them apart, from the start by how near they are. Steps before ``x`` come from the carry, as in Transformer-XL (Dai et al. 2019,
     arXiv:1901.02860): no gradient flows into them. One call on L steps equals L calls on one.
     """
 
@@ -94,7 +94,7 @@ class GatedAttention(nn.Module):
         query = dense(size, 1.0)(norm(x)).reshape(len(x), self.num_heads, -1)
         both = dense(2 * size, 1.0)(norm(sources)).reshape(len(sources), self.num_heads, -1)
         key, value = jnp.split(both, 2, axis=-1)
-        bias = self.param("bias", nn.initializers.zeros, (self.num_heads, self.window + 1))
+        bias = self.param("bias", _recency, (self.num_heads, self.window + 1))
         logits = jnp.einsum("thd,shd->hts", query, key) * query.shape[-1] ** -0.5
         logits += bias[:, jnp.clip(distance, 0, self.window)]
         weights = nn.softmax(jnp.where(visible, logits, -1e9))
@@ -102,6 +102,13 @@ class GatedAttention(nn.Module):
         x = Gate()(x, nn.relu(dense(size, 1.0)(attended)))
         hidden = nn.relu(dense(size)(nn.LayerNorm()(x)))
         return Gate()(x, nn.relu(dense(size)(hidden)))
+
+
+def _recency(key: Array, shape: tuple[int, int]) -> Array:
+    """−slope · distance, ALiBi's biases (Press et al. 2022, arXiv:2108.12409) as a start: heads see near or far."""
+    del key
+    heads, distances = (jnp.arange(size) for size in shape)
+    return -(2.0 ** (1 - 2 * heads))[:, None] * distances
 
 
 class Gate(nn.Module):

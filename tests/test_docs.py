@@ -1,4 +1,4 @@
-"""The pages in docs/algos and docs/bonuses say what the code says: every option with its default and kind, snippets that compile."""
+"""The pages of algorithms and bonuses say what the code says: every option, its default and kind; snippets compile."""
 
 import ast
 import dataclasses

@@ -12,14 +12,20 @@ from gymnax import registration
 from purejaxrl.envs.cartpole import PositionOnlyCartPole
 from purejaxrl.envs.maps import Cells, cells
 from purejaxrl.envs.spaces import MultiDiscrete
+from purejaxrl.envs.stress import DelayedReward, FixedLayouts, NoisyTV, SparseReward, StickyActions
 from purejaxrl.envs.wrappers import FrameStack
 from purejaxrl.types import SettingError, check_choice, check_int, check_number
 
 __all__ = [
     "Cells",
+    "DelayedReward",
+    "FixedLayouts",
     "FrameStack",
     "MultiDiscrete",
+    "NoisyTV",
     "PositionOnlyCartPole",
+    "SparseReward",
+    "StickyActions",
     "cells",
     "constructor_settings",
     "ids",

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
-from gymnax.environments import spaces
+from gymnax.environments import environment, spaces
 
 from purejaxrl.envs.maps import Cells, cells
 from purejaxrl.envs.spaces import MultiDiscrete
@@ -18,13 +18,40 @@ from purejaxrl.types import Array, PyTree, SettingError, check_int
 OF_STATE = ("action_mask", "is_truncated", "is_terminated", "is_terminal", "discount")  # functions of (state, params)
 
 
+class Wrapper:
+    """An environment around `env`, whose state has the inner one's as its field `env_state`.
+
+    What is not defined here is the inner environment's, functions of the state included. `step` is gymnax's, which
+    resets by itself; the loop calls `step_env`, `is_truncated` and `reset_env`.
+    """
+
+    step = environment.Environment.step
+    reset = environment.Environment.reset
+
+    def __init__(self, env: Any):
+        self.env = env
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "env" or name.startswith("__"):  # not set yet, as while unpickling: asking `env` would never end
+            raise AttributeError(name)
+        found = getattr(self.env, name)
+        if name in OF_STATE:
+            return lambda state, *args, **kwargs: found(state.env_state, *args, **kwargs)
+        return found
+
+    def cells(self) -> Cells | None:
+        """The inner environment's cells, as a function of this one's state; None where it has none."""
+        inner = cells(self.env)
+        return None if inner is None else inner._replace(cell_fn=lambda state: inner.cell_fn(state.env_state))
+
+
 @struct.dataclass
 class FrameStackState:
     env_state: PyTree  # the inner environment's
     frames: PyTree  # the stacked observation
 
 
-class FrameStack:
+class FrameStack(Wrapper):
     """Observe the last `num_frames` observations at once, stacked along the last axis, the oldest first.
 
     Grids ``[H, W, C]`` become ``[H, W, C * num_frames]``, vectors ``[n]`` become ``[n * num_frames]``, scalars
@@ -38,15 +65,8 @@ class FrameStack:
 
     def __init__(self, env: Any, num_frames: int):
         check_int(num_frames, "num_frames", ge=1)
-        self.env, self.num_frames = env, num_frames
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "env" or name.startswith("__"):  # not set yet, as while unpickling: asking `env` would never end
-            raise AttributeError(name)
-        found = getattr(self.env, name)
-        if name in OF_STATE:
-            return lambda state, *args, **kwargs: found(state.env_state, *args, **kwargs)
-        return found
+        super().__init__(env)
+        self.num_frames = num_frames
 
     def reset_env(self, key: Array, params: Any) -> tuple[PyTree, FrameStackState]:
         obs, env_state = self.env.reset_env(key, params)
@@ -91,11 +111,6 @@ class FrameStack:
 
     def with_transition_gradients(self) -> FrameStack:
         return FrameStack(self.env.with_transition_gradients(), self.num_frames)
-
-    def cells(self) -> Cells | None:
-        """The inner environment's cells, as a function of this one's state; None where it has none."""
-        inner = cells(self.env)
-        return None if inner is None else inner._replace(cell_fn=lambda state: inner.cell_fn(state.env_state))
 
     def _repeated(self, obs: PyTree) -> PyTree:
         return jax.tree.map(lambda leaf: jnp.concatenate([jnp.atleast_1d(leaf)] * self.num_frames, -1), obs)
