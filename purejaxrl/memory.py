@@ -53,8 +53,9 @@ class Transformer(nn.Module):
     """Gated transformer layers with a memory (GTrXL; Parisotto et al. 2020, arXiv:1910.06764) over ``x [L, D]``.
 
     Each step attends to itself and the `window` steps before it, within its episode and no further; a learned bias per
-    head and distance tells them apart, from the start by how near they are. Steps before ``x`` come from the carry, as in Transformer-XL (Dai et al. 2019,
-    arXiv:1901.02860): no gradient flows into them. One call on L steps equals L calls on one.
+    head and distance tells them apart, from the start by how near they are. Steps before ``x`` come from the carry, as
+    in Transformer-XL (Dai et al. 2019, arXiv:1901.02860): no gradient flows into them. One call on L steps equals L
+    calls on one.
     """
 
     features: int
