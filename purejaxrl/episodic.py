@@ -42,6 +42,11 @@ def observe(memory: EpisodicCounts, transition: Transition) -> tuple[EpisodicCou
     return memory.replace(episode=memory.episode + done), before
 
 
+def visits(memory: EpisodicCounts, obs: PyTree) -> Array:
+    """How often each env's observation was visited in the episode under way, int32 ``[E]``."""
+    return _visit(memory, obs, jnp.zeros(len(memory.episode), bool))[1]
+
+
 def _visit(memory: EpisodicCounts, obs: PyTree, really: Array) -> tuple[EpisodicCounts, Array]:
     num_envs, rows, size = memory.count.shape
     where = jnp.arange(num_envs)[:, None], jnp.arange(rows), hashing.cells(memory.hash, obs, 1, size)

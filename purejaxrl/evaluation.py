@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from purejaxrl import stepping
+from purejaxrl import intrinsic, stepping
 from purejaxrl.train import TrainState
-from purejaxrl.types import Array, Learner, SettingError, check_int
+from purejaxrl.types import Array, Bonus, Featured, Learner, SettingError, Transition, check_int
 
 EVALUATION = 0x6576616C
 
@@ -33,6 +34,7 @@ def evaluate(
     env_params: Any = None,
     greedy: bool = True,
     max_steps: int | None = None,
+    bonus: Bonus | None = None,
 ) -> Evaluation:
     """Play `num_episodes` episodes at once with a trained policy; jits and vmaps (over `state` and `key`).
 
@@ -47,8 +49,8 @@ def evaluate(
       env_params: the environment's parameters; None means its defaults.
       greedy: the mode of the policy, or samples from it.
       max_steps: cap on the steps of an episode; None means the environment's ``max_steps_in_episode``.
-
-    A policy that sees a bonus's features cannot be evaluated: they belong to training's episodes.
+      bonus: the bonus trained with, needed where the policy sees its features (SOFE). It watches the episodes as in
+        training, from empty episodic memory, and learns nothing.
 
     Raises:
       SettingError: where an argument is wrong, by its name.
@@ -72,29 +74,55 @@ def evaluate(
         num_updates=1,
         has_bonus=state.bonus is not None,
     )
+    features: Any = getattr(bonus, "features", None)
+    bonus = bonus if features else None  # another one the policy never saw
     step = jax.vmap(functools.partial(stepping.step, env, env_params))
     # Folded into a domain of its own: training's keys come from splits, and a user may well pass the same seed to both.
-    actor_key, reset_key, loop_key = jax.random.split(jax.random.fold_in(key, EVALUATION), 3)
+    actor_key, reset_key, loop_key, bonus_key = jax.random.split(jax.random.fold_in(key, EVALUATION), 4)
     obs, env_state = jax.vmap(functools.partial(stepping.reset, env, env_params))(
         jax.random.split(reset_key, num_episodes)
     )
+
+    memory = ()
+    if bonus is not None:
+        memory = intrinsic.for_fresh_episodes(bonus, state.bonus, bonus_key, spec)
+        spec = dataclasses.replace(spec, num_features=features(memory, obs).shape[-1])
 
     def playing(carry):
         time, *_, alive, _, _ = carry
         return (time < max_steps) & alive.any()
 
     def play(carry):
-        time, actor, obs, env_state, alive, total, length = carry
+        time, actor, memory, obs, env_state, alive, total, length = carry
         act_key, env_key = jax.random.split(jax.random.fold_in(loop_key, time))
         mask = jax.vmap(functools.partial(stepping.action_mask, env, env_params))(env_state)
         first = jnp.full(num_episodes, time == 0)
-        actor, action, _ = learner.act(state.learner, actor, act_key, obs, first, mask, greedy=greedy)
-        obs, env_state, reward, terminated, truncated = step(jax.random.split(env_key, num_episodes), env_state, action)
+        seen = obs if bonus is None else Featured(obs, features(memory, obs))
+        actor, action, _ = learner.act(state.learner, actor, act_key, seen, first, mask, greedy=greedy)
+        env_keys = jax.random.split(env_key, num_episodes)
+        next_obs, env_state, reward, terminated, truncated = step(env_keys, env_state, action)
+        if bonus is not None:
+            transition = Transition(
+                obs=obs,
+                action=action,
+                reward=reward,
+                bonus=None,
+                terminated=terminated,
+                truncated=truncated,
+                next_obs=next_obs,
+                first=first,
+                mask=mask,
+                next_mask=None,
+                cell=None,
+                memo=None,
+                extras=None,
+            )
+            memory, _ = bonus.observe(memory, transition)
         total, length = total + jnp.where(alive, reward, 0.0), length + alive
-        return time + 1, actor, obs, env_state, alive & ~(terminated | truncated), total, length
+        return time + 1, actor, memory, next_obs, env_state, alive & ~(terminated | truncated), total, length
 
     alive, total, length = jnp.ones(num_episodes, bool), jnp.zeros(num_episodes), jnp.zeros(num_episodes, jnp.int32)
     actor = learner.init_actor(actor_key, spec)
-    carry = (jnp.zeros((), jnp.int32), actor, obs, env_state, alive, total, length)
+    carry = (jnp.zeros((), jnp.int32), actor, memory, obs, env_state, alive, total, length)
     *_, alive, total, length = jax.lax.while_loop(playing, play, carry)
     return Evaluation(total, length, ~alive)

@@ -7,6 +7,7 @@ discounted return. A composition's parts are first weighted each by its own sett
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import operator
 from typing import Any
@@ -32,16 +33,22 @@ class Weighted(struct.PyTreeNode):
     warmup_steps: int = static(0, ge=0)  # random steps before training, counted
 
     def __add__(self, other: Any) -> Sum:
-        return Sum(parts=(self, other), warmup_steps=_warmup(self, other))
+        return Sum(parts=(self, other))
 
     def __mul__(self, other: Any) -> Product:
-        return Product(parts=(self, other), warmup_steps=_warmup(self, other))
+        return Product(parts=(self, other))
 
 
 class Composition(Weighted):
-    """Bonuses side by side. Their states, memos and raw values are tuples, one entry each."""
+    """Bonuses side by side, its `parts`. Their states, memos and raw values are tuples, one entry each."""
 
-    parts: tuple[Any, ...] = ()
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        raise NotImplementedError
+
+    def combine(self, values: list[Array]) -> Array:
+        """The composition's value, of its parts' weighted ones."""
+        raise NotImplementedError
 
     def check(self, spec: Spec) -> None:
         """Check each part; one that feeds the policy features must stand outside."""
@@ -86,17 +93,39 @@ class Composition(Weighted):
 class Sum(Composition):
     """Σ of the parts' weighted values."""
 
-    combine = staticmethod(functools.partial(functools.reduce, operator.add))
+    parts: tuple[Any, ...] = ()  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    def combine(self, values: list[Array]) -> Array:
+        return functools.reduce(operator.add, values)
 
 
 class Product(Composition):
     """Π of the parts' weighted values: for example an episodic bonus times a lifelong one (Henaff et al. 2023)."""
 
-    combine = staticmethod(functools.partial(functools.reduce, operator.mul))
+    parts: tuple[Any, ...] = ()  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    def combine(self, values: list[Array]) -> Array:
+        return functools.reduce(operator.mul, values)
 
 
-def _warmup(*parts: Any) -> int:
-    return max(getattr(part, "warmup_steps", 0) for part in parts)
+def warmup_steps(bonus: Any) -> int:
+    """The most that the bonus or one of its parts asks for; 0 without a bonus."""
+    return max(getattr(bonus, "warmup_steps", 0), *map(warmup_steps, getattr(bonus, "parts", ())), 0)
+
+
+def for_fresh_episodes(bonus: Any, state: PyTree, key: Array, spec: Spec) -> PyTree:
+    """The trained state with empty episodic memory for ``spec.num_envs`` envs, such as evaluation plays.
+
+    What depends on the episode is what has one entry for each env: leaves whose shape changes with their number.
+    """
+
+    def shapes(num_envs):
+        return jax.eval_shape(lambda key: bonus.init(key, dataclasses.replace(spec, num_envs=num_envs)), key)
+
+    def choose(one, two, fresh, trained):
+        return fresh if one.shape != two.shape else trained
+
+    return jax.tree.map(choose, shapes(1), shapes(2), bonus.init(key, spec), state)
 
 
 class Scale(struct.PyTreeNode):

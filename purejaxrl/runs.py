@@ -337,14 +337,11 @@ def evaluate(folder: Path, num_episodes: int, *, seed: int = 0, greedy: bool = T
     check_int(seed, "seed", ge=0, le=2**31 - 1)
     check_int(num_episodes, "num_episodes", ge=1)
     config, parts, state = restore(folder)
-    if callable(getattr(parts.bonus, "features", None)):
-        raise SettingError(f"{folder}: the policy sees features of its bonus, which evaluation does not offer yet")
     keys = jax.random.split(jax.random.key(seed), config.seeds)
 
     def one(state, key):
-        return evaluation.evaluate(
-            parts.env, parts.learner, state, key, num_episodes, env_params=parts.env_params, greedy=greedy
-        )
+        settings = {"env_params": parts.env_params, "greedy": greedy, "bonus": parts.bonus}
+        return evaluation.evaluate(parts.env, parts.learner, state, key, num_episodes, **settings)
 
     found = jax.device_get(jax.jit(jax.vmap(one))(state, keys))
     returns, lengths = found.episode_return, found.episode_length

@@ -110,7 +110,7 @@ def make_train(
     stepping.check_env(env)
     _check_component(learner, "algo", ("init", "init_actor", "act", "update"))
     check_int(getattr(learner, "num_steps", None), "algo.num_steps", ge=1)
-    warmup_steps = getattr(bonus, "warmup_steps", 0)
+    warmup_steps = intrinsic.warmup_steps(bonus)
     if bonus is not None:
         _check_component(bonus, "bonus", ("init", "observe", "reward", "update"))
         check_choice(getattr(bonus, "normalise", "none"), NORMALISERS, "bonus.normalise")

@@ -54,7 +54,7 @@ ALLOWED = {
     "envs": {"types"},
     "visits": set(),
     "train": {"types", "intrinsic", "stepping", "visits"},
-    "evaluation": {"types", "stepping", "train"},
+    "evaluation": {"types", "intrinsic", "stepping", "train"},
     "checkpoint": set(),
     "files": set(),
     "metrics": {"types", "files"},

@@ -61,6 +61,11 @@ class Counts(Weighted):
         table = state.table.at[jnp.arange(hashing.ROWS), cells.reshape(-1, hashing.ROWS)].add(1)
         return state.replace(table=table), {"counts_occupied": (table[0] > 0).mean()}
 
+    def statistics(self, state: CountsState, obs: PyTree) -> Array:
+        """1/√(1 + n) of each env's observation, ``[num_envs, 1]``: what :class:`SOFE` shows the policy."""
+        n = episodic.visits(state.episodic, obs) if self.episodic else self.count(state, obs, 1)
+        return 1.0 / jnp.sqrt(1.0 + n)[:, None]
+
     def count(self, state: CountsState, obs: PyTree, num_leading: int) -> Array:
         """How often each observation was counted, int32 with the observations' `num_leading` leading axes."""
         cells = hashing.cells(state.hash, obs, num_leading, self.table_size)

@@ -7,7 +7,8 @@ import numpy as np
 import probes
 import pytest
 
-from purejaxrl import algos, bonuses, discovery, types
+from purejaxrl import algos, bonuses, discovery, intrinsic, types
+from purejaxrl.bonuses import Counts
 from purejaxrl.types import SettingError, Spec, Transition
 
 NAMES = discovery.names(bonuses)
@@ -15,6 +16,7 @@ NAMES = discovery.names(bonuses)
 SETTINGS = {
     "counts": {"table_size": 2**10},
     "icm": {"hidden": (16,), "embedding_size": 8, "learning_rate": 3e-3},
+    "sofe": {"bonus": Counts(episodic=True, table_size=2**6)},
     "rnd": {"hidden": (16,), "embedding_size": 8, "learning_rate": 3e-3, "update_fraction": 1.0},
 }
 
@@ -63,7 +65,9 @@ def rollout(bonus, state, batch):
     """What the loop does: observe step by step, then the raw bonus of the whole batch."""
     state, memo = jax.lax.scan(bonus.observe, state, jax.tree.map(jnp.asarray, batch).replace(bonus=None))
     batch = jax.tree.map(jnp.asarray, batch).replace(memo=memo)
-    return state, batch, bonus.reward(state, batch, memo)
+    raw = bonus.reward(state, batch, memo)
+    scale = intrinsic.init(bonus, batch.reward.shape[1])
+    return state, batch, intrinsic.combined(bonus, scale, raw, jnp.zeros(()))
 
 
 def random_walk(seed, steps, envs):
