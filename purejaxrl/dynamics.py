@@ -45,13 +45,8 @@ class Dynamics(struct.PyTreeNode):
 
 
 def init(settings: Any, key: Array, spec: Spec) -> Dynamics:
-    space, size = spec.action_space, settings.embedding_size
-    nvec, bounds, features = None, None, math.prod(space.shape)
-    if hasattr(space, "low"):
-        bounds = tuple(jnp.broadcast_to(jnp.asarray(x, jnp.float32), space.shape) for x in (space.low, space.high))
-    else:
-        nvec = tuple(int(n) for n in getattr(space, "nvec", (getattr(space, "n", 0),)))
-        features = sum(nvec)
+    size = settings.embedding_size
+    nvec, bounds, features = action_features(spec.action_space)
     nets = Networks(
         networks.Embedding(size, settings.hidden),
         networks.Embedding(features, settings.hidden[-1:]),
@@ -67,8 +62,20 @@ def init(settings: Any, key: Array, spec: Spec) -> Dynamics:
     return Dynamics(params, optax.adam(settings.learning_rate).init(params), bounds, nets, nvec)
 
 
-def encode_action(state: Dynamics, action: Array) -> Array:
-    """Actions ``[batch, ...]`` as numbers ``[batch, features]``: one-hot where discrete, clipped where continuous."""
+def action_features(space: Any) -> tuple[tuple[int, ...] | None, Any, int]:
+    """``(nvec, bounds, features)``: what :func:`encode_action` needs to know, and how many numbers it gives."""
+    if hasattr(space, "low"):
+        bounds = tuple(jnp.broadcast_to(jnp.asarray(x, jnp.float32), space.shape) for x in (space.low, space.high))
+        return None, bounds, math.prod(space.shape)
+    nvec = tuple(int(n) for n in getattr(space, "nvec", (getattr(space, "n", 0),)))
+    return nvec, None, sum(nvec)
+
+
+def encode_action(state: Any, action: Array) -> Array:
+    """Actions ``[batch, ...]`` as numbers ``[batch, features]``: one-hot where discrete, clipped where continuous.
+
+    `state` is any that holds the `nvec` and `bounds` of its action space.
+    """
     if state.nvec is None:
         return jnp.clip(action, *state.bounds).reshape(len(action), -1)
     action = action.reshape(len(action), -1)

@@ -21,14 +21,13 @@ PyTree = Any
 
 class EpisodicCounts(struct.PyTreeNode):
     hash: hashing.Hash
-    count: Array  # int32 [num_envs, ROWS, size]
-    stamp: Array  # int32 [num_envs, ROWS, size], the episode that counted there last
+    cells: Array  # int32 [num_envs, ROWS, size, 2]: a count, and the episode that counted there last
     episode: Array  # int32 [num_envs], from 1
 
 
 def init(hash: hashing.Hash, num_envs: int, size: int) -> EpisodicCounts:
-    empty = jnp.zeros((num_envs, hashing.ROWS, size), jnp.int32)
-    return EpisodicCounts(hash, empty, empty, jnp.ones(num_envs, jnp.int32))
+    empty = jnp.zeros((num_envs, hashing.ROWS, size, 2), jnp.int32)
+    return EpisodicCounts(hash, empty, jnp.ones(num_envs, jnp.int32))
 
 
 def observe(memory: EpisodicCounts, transition: Transition) -> tuple[EpisodicCounts, Array]:
@@ -48,10 +47,10 @@ def visits(memory: EpisodicCounts, obs: PyTree) -> Array:
 
 
 def _visit(memory: EpisodicCounts, obs: PyTree, really: Array) -> tuple[EpisodicCounts, Array]:
-    num_envs, rows, size = memory.count.shape
+    num_envs, rows, size, _ = memory.cells.shape
     where = jnp.arange(num_envs)[:, None], jnp.arange(rows), hashing.cells(memory.hash, obs, 1, size)
-    counts = jnp.where(memory.stamp[where] == memory.episode[:, None], memory.count[where], 0)
-    stamp = jnp.where(really[:, None], memory.episode[:, None], memory.stamp[where])
-    new = jnp.where(really[:, None], counts + 1, memory.count[where])
-    memory = memory.replace(count=memory.count.at[where].set(new), stamp=memory.stamp.at[where].set(stamp))
-    return memory, counts.min(-1)
+    # One array, read once and written once: with two, XLA's CPU backend copies whole tables at every step of a scan.
+    found, episode = memory.cells[where], jnp.broadcast_to(memory.episode[:, None], (num_envs, rows))
+    counts = jnp.where(found[..., 1] == episode, found[..., 0], 0)
+    counted = jnp.where(really[:, None, None], jnp.stack([counts + 1, episode], axis=-1), found)
+    return memory.replace(cells=memory.cells.at[where].set(counted)), counts.min(-1)

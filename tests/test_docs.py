@@ -26,7 +26,7 @@ def test_the_page_lists_every_option(package, name):
         (
             field.name,
             field.default.__name__ if callable(field.default) else repr(field.default),
-            "traced" if field.metadata["pytree_node"] else "static",
+            "traced" if field.metadata.get("pytree_node", True) else "static",
         )
         for field in dataclasses.fields(discovery.load(package, name))
     ]

@@ -9,7 +9,7 @@ import pytest
 
 import purejaxrl
 from purejaxrl import algos, intrinsic
-from purejaxrl.bonuses import RND, SOFE, Counts
+from purejaxrl.bonuses import E3B, RND, SOFE, Counts
 from purejaxrl.intrinsic import Weighted
 from purejaxrl.types import SettingError, number
 
@@ -154,3 +154,17 @@ def test_sofe_of_lifelong_counts_keeps_them_for_evaluation():
 def test_bad_input(bonus, message):
     with pytest.raises(SettingError, match=message):
         metrics(bonus())
+
+
+def test_sofe_of_e3b_shows_the_diagonal_of_the_inverse():
+    """λ times it: 1 at first, less with what the episode has seen, and 1 again where an episode begins."""
+    bonus = SOFE(bonus=E3B(hidden=(4,), embedding_size=3, ridge=0.5))
+    train = learners.bind(probes.Clock(), algos.PPO(num_steps=8, hidden=(4,)), bonus=bonus, num_envs=4, total_steps=32)
+    state = jax.jit(train)(jax.random.key(0)).state
+    assert train.learner_spec.num_features == 3
+    shown = bonus.features(state.bonus, state.obs)
+    assert not state.first.any(), "two steps into the third episode"
+    assert (shown <= 1 + 1e-5).all()
+    assert (shown.min(-1) < 0.999).all()
+    fresh = intrinsic.for_fresh_episodes(bonus, state.bonus, jax.random.key(0), train.spec)
+    np.testing.assert_allclose(bonus.features(fresh, state.obs), 1.0, rtol=1e-5)

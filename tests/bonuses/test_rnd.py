@@ -5,6 +5,7 @@ import warnings
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpynets
 import probes
 
 import purejaxrl
@@ -22,28 +23,10 @@ def batch(obs, warm_up=False):
     )
 
 
-def layers(params):
-    """Kernels and biases in order of application."""
-    tree = params["params"]
-    torso = [tree["Torso_0"]["MLP_0"][name] for name in sorted(tree["Torso_0"]["MLP_0"])]
-    extra = [tree["MLP_0"][name] for name in sorted(tree.get("MLP_0", {}))]
-    return [
-        (np.asarray(p["kernel"], np.float64), np.asarray(p["bias"], np.float64))
-        for p in [*torso, *extra, tree["Dense_0"]]
-    ]
-
-
-def forward(params, x):
-    *hidden, (kernel, bias) = layers(params)
-    for w, b in hidden:
-        x = np.maximum(x @ w + b, 0)
-    return x @ kernel + bias
-
-
 def numpy_bonus(state, seen, obs):
     seen = seen.reshape(-1, 4)
     x = np.clip((obs - seen.mean(0)) / np.sqrt(seen.var(0) + 1e-8), -5, 5)
-    return 0.5 * np.square(forward(state.predictor, x) - forward(state.target, x)).sum(-1)
+    return 0.5 * np.square(numpynets.forward(state.predictor, x) - numpynets.forward(state.target, x)).sum(-1)
 
 
 def test_bonus_is_the_paper_s():
