@@ -5,24 +5,24 @@
 
 PositionOnlyCartPole hides the velocities, so that frame stacking helps as memory does; MemoryChain (bsuite; Osband et
 al. 2020) shows a bit once and asks for it `memory_length` steps later, when four frames no longer hold it. The rows
-differ in nothing but memory and frame stacking. Each seed's score is the mean return of 128 fresh episodes with sampled
-actions; the table has the interquartile mean over seeds with its 95 % bootstrap interval.
+differ in nothing but memory and frame stacking; the settings were chosen on base seed 1000. Each seed's score is the
+mean return of 128 fresh episodes with sampled actions; the table has the interquartile mean over seeds with its 95 %
+bootstrap interval.
 """
 
 import argparse
 
 from learning import COLUMNS, Task, ours, row
 
-PPO = {"num_envs": 16, "num_steps": 64, "num_epochs": 4, "num_minibatches": 4, "learning_rate": 1e-3, "gamma": 0.99}
+PPO = {"num_envs": 16, "num_steps": 64, "num_epochs": 4, "num_minibatches": 8, "learning_rate": 2e-3, "gamma": 0.99}
 PPO |= {"gae_lambda": 0.95, "clip_eps": 0.2, "ent_coef": 0.01, "vf_coef": 0.5, "activation": "tanh"}
 PPO |= {"max_grad_norm": 0.5, "anneal_lr": True, "clip_value": False}
-MEMORY = {"memory_size": 32, "memory_window": 16}
-TASKS = {"PositionOnlyCartPole-v1": ({}, 300_000), "MemoryChain-bsuite": ({"memory_length": 10}, 200_000)}
+TASKS = {"PositionOnlyCartPole-v1": ({}, 500_000), "MemoryChain-bsuite": ({"memory_length": 10}, 300_000)}
 VARIANTS = {
     "none": ({}, {}),
     "4 frames": ({}, {"frame_stack": 4}),
-    "GRU": ({"memory": "gru", **MEMORY}, {}),
-    "transformer": ({"memory": "transformer", **MEMORY}, {}),
+    "GRU": ({"memory": "gru", "memory_size": 64}, {}),
+    "transformer": ({"memory": "transformer", "memory_size": 32, "memory_window": 16}, {}),
 }
 
 

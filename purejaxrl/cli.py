@@ -271,14 +271,17 @@ def _report(command: Report) -> None:
 
 
 def _list(command: List) -> None:
+    from rich.table import Table
+
     from purejaxrl import algos, bonuses, discovery, envs
 
     console = _stdout()
     for package, title in ((algos, "Algorithms"), (bonuses, "Bonuses")):
         console.print(f"[bold]{title}[/bold]")
+        table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
         for name in discovery.names(package):
-            summary = (discovery.load(package, name).__doc__ or "").strip().splitlines()[0]
-            console.print(f"  {name:<10} {summary}", highlight=False, markup=False)
+            table.add_row(name, (discovery.load(package, name).__doc__ or "").strip().splitlines()[0])
+        console.print(table, highlight=False, markup=False)
     console.print("[bold]Environments[/bold]")
     for env_id in envs.ids():
         console.print(f"  {env_id}", highlight=False)

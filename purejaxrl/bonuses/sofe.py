@@ -14,7 +14,10 @@ from purejaxrl.types import Array, PyTree, SettingError, Spec
 
 
 class SOFE(Composition):
-    """A bonus whose statistics the policy sees: ``SOFE(bonus=E3B())``, or others with ``statistics(state, obs)``."""
+    """Another bonus, whose statistics the policy sees; from Python only.
+
+    ``SOFE(bonus=E3B())``, or of another bonus that has ``statistics(state, obs)``.
+    """
 
     bonus: Any = None  # the wrapped bonus, weighed by its own settings first
 
