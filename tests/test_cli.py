@@ -168,7 +168,7 @@ def test_train_help_shows_the_settings_of_what_is_chosen(capsys):
 BAD = [
     ("--env CartPole", "env: unknown value 'CartPole'; did you mean CartPole-v1"),
     ("--env CartPole-v1 --algo pp0", "algo: unknown value 'pp0'; did you mean ppo?"),
-    ("--env CartPole-v1 --bonus rdn", "bonus: unknown value 'rdn'; did you mean rnd?"),
+    ("--env CartPole-v1 --bonus rdn", "bonus: unknown value 'rdn'; did you mean rnd or ride?"),
     ("--env CartPole-v1 --algo.learning-rate -1", "algo.learning_rate must be finite and > 0, got -1"),
     ("--env CartPole-v1 --algo.learning-rate nan", "algo.learning_rate must be finite and > 0, got nan"),
     ("--env CartPole-v1 --algo.learning-rate fast", "--algo.learning-rate"),
