@@ -48,7 +48,7 @@ def init(settings: Any, key: Array, obs: PyTree) -> Distillation:
 def squared_error(state: Distillation, obs: PyTree, num_leading: int) -> Array:
     """‖f̂(x) − f(x)‖² with x the standardised observations, clipped to ±5; the shape is their leading axes."""
     leading = jax.tree.leaves(obs)[0].shape[:num_leading]
-    obs = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[num_leading:]), networks.bounded(obs))
+    obs = minibatches.flatten(networks.bounded(obs), num_leading)
     return _squared_error(state, state.predictor, _standardised(state, obs)).reshape(leading)
 
 
@@ -61,8 +61,7 @@ def learn(settings: Any, state: Distillation, key: Array, batch: Transition) -> 
     state = state.replace(obs_moments=moments.update(state.obs_moments, obs))
     if batch.bonus is None:
         return state, {}
-    obs = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), obs)
-    obs, optimiser = _standardised(state, obs), optax.adam(settings.learning_rate)
+    obs, optimiser = _standardised(state, minibatches.flatten(obs)), optax.adam(settings.learning_rate)
 
     def minibatch_step(carry, indices):
         params, opt_state = carry

@@ -111,8 +111,7 @@ def losses(
 def prediction_error(state: Dynamics, transition: Transition) -> Array:
     """½ ‖φ̂(s') − φ(s')‖² of transitions with any leading axes."""
     leading = transition.reward.shape
-    samples = transition.obs, transition.action, transition.next_obs
-    samples = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(leading) :]), samples)
+    samples = minibatches.flatten((transition.obs, transition.action, transition.next_obs), len(leading))
     return losses(state, state.params, *samples).forward.reshape(leading)
 
 
@@ -123,7 +122,7 @@ def learn(
 
     `next_obs` is the true next observation, at an episode's end too, so every transition teaches.
     """
-    samples = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (batch.obs, batch.action, batch.next_obs))
+    samples = minibatches.flatten((batch.obs, batch.action, batch.next_obs))
     optimiser = optax.adam(settings.learning_rate)
 
     def minibatch_step(carry, indices):

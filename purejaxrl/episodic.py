@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from purejaxrl import hashing
-from purejaxrl.types import Transition
+from purejaxrl.types import Spec, Transition
 
 Array = jax.Array
 PyTree = Any
@@ -25,9 +25,10 @@ class EpisodicCounts(struct.PyTreeNode):
     episode: Array  # int32 [num_envs], from 1
 
 
-def init(hash: hashing.Hash, num_envs: int, size: int) -> EpisodicCounts:
-    empty = jnp.zeros((num_envs, hashing.ROWS, size, 2), jnp.int32)
-    return EpisodicCounts(hash, empty, jnp.ones(num_envs, jnp.int32))
+def init(key: Array, spec: Spec, *, bits: int, size: int) -> EpisodicCounts:
+    """Nothing counted yet; `size` cells in each row, a power of two, `bits` as for :func:`hashing.make`."""
+    empty = jnp.zeros((spec.num_envs, hashing.ROWS, size, 2), jnp.int32)
+    return EpisodicCounts(hashing.make(key, spec, bits), empty, jnp.ones(spec.num_envs, jnp.int32))
 
 
 def observe(memory: EpisodicCounts, transition: Transition) -> tuple[EpisodicCounts, Array]:

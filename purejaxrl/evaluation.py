@@ -106,16 +106,11 @@ def evaluate(
                 obs=obs,
                 action=action,
                 reward=reward,
-                bonus=None,
                 terminated=terminated,
                 truncated=truncated,
                 next_obs=next_obs,
                 first=first,
                 mask=mask,
-                next_mask=None,
-                cell=None,
-                memo=None,
-                extras=None,
             )
             memory, _ = bonus.observe(memory, transition)
         total, length = total + jnp.where(alive, reward, 0.0), length + alive

@@ -12,9 +12,12 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from purejaxrl.types import Spec
+
 Array = jax.Array
 PyTree = Any
 ROWS = 4
+UNBOUNDED = 1e6  # wider bounds say nothing: some environments give the largest float
 
 
 class Hash(struct.PyTreeNode):
@@ -22,31 +25,49 @@ class Hash(struct.PyTreeNode):
 
     salt: Array  # uint32 [words, 2], random odd multipliers
     projection: Array | None  # float32 [features, bits] of SimHash; None to hash every bit of the observation
+    offset: Array | None  # float32 [bits], of SimHash
 
 
-def make(key: Array, obs: PyTree, bits: int = 0) -> Hash:
-    """A hash of observations like `obs` (one of them): exact, or with ``bits > 0`` of their SimHash."""
+def make(key: Array, spec: Spec, bits: int = 0) -> Hash:
+    """A hash of the environment's observations: exact, or with ``bits > 0`` of their SimHash."""
+    obs = spec.example_obs()
     salt_key, projection_key = jax.random.split(key)
-    projection = jax.random.normal(projection_key, (_numbers(obs, 0).shape[-1], bits)) if bits else None
-    words = _words(obs, 0).shape[-1] if projection is None else bits
-    return Hash(jax.random.bits(salt_key, (words, 2), jnp.uint32) | 1, projection)
+    words = bits or _words(obs, 0).shape[-1]
+    salt = jax.random.bits(salt_key, (words, 2), jnp.uint32) | 1
+    if not bits:
+        return Hash(salt, None, None)
+    centre, radius = _bounds(spec.observation_space, _numbers(obs, 0).shape[-1])
+    normal = jax.random.normal(projection_key, (len(centre) + 1, bits))
+    projection = normal[:-1] / radius[:, None]
+    return Hash(salt, projection, normal[-1] - centre @ projection)
 
 
 def cells(hash: Hash, obs: PyTree, num_leading: int, size: int) -> Array:
     """Each observation's cell in every row, int32 ``[..., ROWS]`` below `size`, a power of two.
 
     Rows by double hashing (Kirsch & Mitzenmacher 2006, doi:10.1007/11841036_42) of two sums Σ salt_i · mix(word_i).
-    SimHash (Charikar 2002; Tang et al. 2017, arXiv:1611.04717, eq. 3) takes sgn(A x) for the words, with A Gaussian:
-    observations at a small angle share them.
+    SimHash (Charikar 2002; Tang et al. 2017, arXiv:1611.04717, eq. 3) takes sgn(A g(x)) for the words, with A Gaussian:
+    observations that are close share them. g scales every number to [-1, 1] by the bounds of a Box and appends a 1, so
+    that small numbers count as much as large ones, and length as much as direction; without bounds x is taken as it is.
     """
-    if hash.projection is None:
+    if hash.projection is None or hash.offset is None:
         words = _words(obs, num_leading)
     else:
-        words = (_numbers(obs, num_leading) @ hash.projection > 0).astype(jnp.uint32)
+        words = (_numbers(obs, num_leading) @ hash.projection + hash.offset > 0).astype(jnp.uint32)
     sums = _mix(words) @ hash.salt
     first, second = _mix(sums[..., 0]), _mix(sums[..., 1]) | 1
     rows = first[..., None] + jnp.arange(ROWS, dtype=jnp.uint32) * second[..., None]
     return (_mix(rows) & jnp.uint32(size - 1)).astype(jnp.int32)
+
+
+def _bounds(space: Any, size: int) -> tuple[Array, Array]:
+    """Centre and radius of each of an observation's numbers, 0 and 1 where they have no bounds."""
+    low, high = (jnp.asarray(getattr(space, name, jnp.nan), jnp.float32).ravel() for name in ("low", "high"))
+    if low.size not in (1, size) or high.size not in (1, size):
+        low = high = jnp.full(1, jnp.nan)
+    low, high = jnp.broadcast_to(low, size), jnp.broadcast_to(high, size)
+    known = (high > low) & (high - low < UNBOUNDED)
+    return jnp.where(known, (low + high) / 2, 0.0), jnp.where(known, (high - low) / 2, 1.0)
 
 
 def _numbers(obs: PyTree, num_leading: int) -> Array:

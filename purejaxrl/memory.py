@@ -14,6 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from purejaxrl import minibatches
 from purejaxrl.networks import Torso, dense, orthogonal
 from purejaxrl.types import SettingError
 
@@ -225,7 +226,7 @@ def samples(network: Any, rollout: PyTree) -> PyTree:
     """What minibatches are drawn from: steps ``[T * E, ...]``, or with a memory whole sequences ``[E, T, ...]``."""
     if has_memory(network):
         return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), rollout)
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rollout)
+    return minibatches.flatten(rollout)
 
 
 def replay(network: Any, params: PyTree, carry: PyTree, obs: PyTree, first: Array) -> Any:

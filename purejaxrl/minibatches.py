@@ -11,6 +11,11 @@ Array = jax.Array
 PyTree = Any
 
 
+def flatten(tree: PyTree, num_leading: int = 2) -> PyTree:
+    """A batch's samples one after the other: leaves ``[num_steps, num_envs, ...]`` become ``[samples, ...]``."""
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[num_leading:]), tree)
+
+
 def epochs(
     step: Callable[[PyTree, Array], tuple[PyTree, PyTree]],
     carry: PyTree,

@@ -285,7 +285,6 @@ class Train:
             obs=state.obs,
             action=action,
             reward=reward,
-            bonus=None,
             terminated=terminated,
             truncated=truncated,
             next_obs=next_obs,
@@ -293,8 +292,6 @@ class Train:
             mask=mask,
             next_mask=self._masks(env_state),
             cell=None if self.visits is None else jax.vmap(self.visits[0])(env_state).astype(jnp.int32),
-            memo=None,
-            extras=None,
         )
         resets = self.resets.observe(state.resets, env_state, transition)
         done = terminated | truncated

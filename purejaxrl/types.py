@@ -31,25 +31,28 @@ class SettingError(ValueError):
     """A setting is wrong; the message names the field and what would be right. Raised before anything compiles."""
 
 
+_NONE: Any = None
+
+
 class Transition(struct.PyTreeNode):
     """One environment step; stacked over a rollout, every leaf has the leading axes ``[num_steps, num_envs]``.
 
     What a run does not use is ``None`` and costs nothing.
     """
 
-    obs: PyTree  # observation acted on
-    action: Array  # as the policy chose it; the loop clips it to a Box's bounds before stepping
-    reward: Array  # float32, the environment's own
-    bonus: Array | None  # float32, normalised and times coef; None without a bonus, during warm-up and in `observe`
-    terminated: Array  # bool, the episode ended by its own rules: no bootstrap. Wins where both flags are true
-    truncated: Array  # bool, a time limit ended it: bootstrap from next_obs
-    next_obs: PyTree  # observation before auto-reset
-    first: Array  # bool, obs is the first of its episode
-    mask: Array | None  # bool [..., num_actions], actions allowed at obs
-    next_mask: Array | None  # the same at next_obs
-    cell: Array | None  # int32, id of the discretised true state behind next_obs
-    memo: PyTree  # what Bonus.observe returned for this step
-    extras: PyTree  # what Learner.act returned for this step
+    obs: PyTree = _NONE  # observation acted on
+    action: Array = _NONE  # as the policy chose it; the loop clips it to a Box's bounds before stepping
+    reward: Array = _NONE  # float32, the environment's own
+    bonus: Array | None = _NONE  # float32, weighed; None without a bonus, during warm-up and in `observe`
+    terminated: Array = _NONE  # bool, the episode ended by its own rules: no bootstrap. Wins where both flags are true
+    truncated: Array = _NONE  # bool, a time limit ended it: bootstrap from next_obs
+    next_obs: PyTree = _NONE  # observation before auto-reset
+    first: Array = _NONE  # bool, obs is the first of its episode
+    mask: Array | None = _NONE  # bool [..., num_actions], actions allowed at obs
+    next_mask: Array | None = _NONE  # the same at next_obs
+    cell: Array | None = _NONE  # int32, id of the discretised true state behind next_obs
+    memo: PyTree = _NONE  # what Bonus.observe returned for this step
+    extras: PyTree = _NONE  # what Learner.act returned for this step
 
 
 class Featured(NamedTuple):
@@ -178,9 +181,19 @@ def number(default: float, *, gt=None, ge=None, lt=None, le=None) -> Any:
     return struct.field(default=default, metadata={"bounds": (gt, ge, lt, le)})
 
 
-def static(default: Any, *, gt=None, ge=None, lt=None, le=None, choices: tuple[str, ...] | None = None) -> Any:
+def static(
+    default: Any,
+    *,
+    gt=None,
+    ge=None,
+    lt=None,
+    le=None,
+    choices: tuple[str, ...] | None = None,
+    power_of_two: bool = False,
+) -> Any:
     """Declare a setting that shapes the program: part of the tree's structure, a new value compiles again."""
-    return struct.field(pytree_node=False, default=default, metadata={"bounds": (gt, ge, lt, le), "choices": choices})
+    metadata = {"bounds": (gt, ge, lt, le), "choices": choices, "power_of_two": power_of_two}
+    return struct.field(pytree_node=False, default=default, metadata=metadata)
 
 
 def check_settings(component: Any, name: str) -> None:
@@ -198,6 +211,8 @@ def check_settings(component: Any, name: str) -> None:
                 raise SettingError(f"{label} must be True or False, got {value!r}")
             if kind == "int":
                 check_int(value, label, ge=meta["bounds"][1])
+                if meta.get("power_of_two") and value & (value - 1):
+                    raise SettingError(f"{label} must be a power of two, got {value}")
             if kind in ("number", "float"):
                 check_number(value, label, *meta["bounds"])
             if str(kind).startswith("tuple") and not _are_sizes(value):
@@ -236,12 +251,6 @@ def check_int(value: Any, label: str, *, ge: int | None = None, le: int | None =
         raise SettingError(f"{label} must be >= {ge}, got {value}")
     if le is not None and value > le:
         raise SettingError(f"{label} must be <= {le}, got {value}")
-
-
-def check_power_of_two(value: int, label: str) -> None:
-    """Raise :class:`SettingError` unless `value` is a power of two."""
-    if value & (value - 1):
-        raise SettingError(f"{label} must be a power of two, got {value}")
 
 
 def check_minibatches(value: int, label: str, spec: Spec, *, whole_envs: bool = False) -> None:

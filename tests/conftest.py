@@ -1,3 +1,5 @@
+import importlib.metadata
+import os
 import sys
 from pathlib import Path
 
@@ -6,10 +8,18 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # probes, learners
 
+# Most of the suite's time is compiling, which this halves; later versions know no such flag. Set for this process
+# alone: the commands that tests start compile as users' do.
+JAXLIB = tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2]))
+if "XLA_FLAGS" not in os.environ and JAXLIB < (0, 11):
+    os.environ["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false"
+    jax.devices()
+    del os.environ["XLA_FLAGS"]
 
-@pytest.fixture
-def quick_compilation():
-    """Let XLA leave out its costly passes: for tests that compile much and compute little."""
-    jax.config.update("jax_disable_most_optimizations", True)
+
+@pytest.fixture(autouse=True)
+def quick_compilation(request):
+    """Let XLA leave out its costly passes, but in tests marked `fully_optimised`: most compile much, compute little."""
+    jax.config.update("jax_disable_most_optimizations", "fully_optimised" not in request.keywords)
     yield
     jax.config.update("jax_disable_most_optimizations", False)

@@ -111,7 +111,7 @@ def test_the_ratio_starts_at_one():
 
 
 def test_samples_are_steps_or_whole_envs():
-    rollout = Transition(*[None] * 13).replace(obs=jnp.arange(6).reshape(3, 2, 1))
+    rollout = Transition(obs=jnp.arange(6).reshape(3, 2, 1))
     plain = memory.samples(networks.ActorCritic(1, num_actions=2), rollout).obs
     np.testing.assert_array_equal(plain[:, 0], range(6))
     whole = memory.samples(make("gru")[0], rollout).obs

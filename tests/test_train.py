@@ -312,6 +312,7 @@ def components(request):
     return {"learner": learner(), "bonus": bonus}
 
 
+@pytest.mark.fully_optimised
 def test_pieces_equal_one_go_for_any_chunk_length(components):
     train = make(probes.RewardFromObs(), **components, total_steps=4 * 8 * 6 + 8)
     advance = jax.jit(train.advance, static_argnums=1)
@@ -326,6 +327,7 @@ def test_pieces_equal_one_go_for_any_chunk_length(components):
         assert_equal(jax.tree.map(lambda *parts: np.concatenate(parts), *pieces), jax.tree.map(np.asarray, metrics))
 
 
+@pytest.mark.fully_optimised
 def test_one_call_equals_its_pieces(components):
     train = make(probes.RewardFromObs(), **components)
     result = jax.jit(train)(jax.random.key(0))
@@ -335,6 +337,7 @@ def test_one_call_equals_its_pieces(components):
     assert int(state.update) == train.num_updates
 
 
+@pytest.mark.fully_optimised
 def test_a_lane_alone_equals_the_lane_in_a_batch(components):
     train = make(probes.RewardFromObs(), **components, total_steps=4 * 8 * 2 + 8)
     batch = jax.jit(jax.vmap(train))(keys(3))
@@ -344,6 +347,7 @@ def test_a_lane_alone_equals_the_lane_in_a_batch(components):
             np.testing.assert_allclose(x, y[lane], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.fully_optimised
 def test_lax_map_is_vmap(components):
     train = make(probes.RewardFromObs(), **components, total_steps=4 * 8 * 2 + 8)
     mapped, vmapped = jax.jit(lambda k: jax.lax.map(train, k))(keys(2)), jax.jit(jax.vmap(train))(keys(2))
@@ -462,6 +466,7 @@ def test_metrics_take_memory_by_updates_only():
         assert all(leaf.shape == (3,) for leaf in jax.tree.leaves(shapes))
 
 
+@pytest.mark.fully_optimised
 def test_hanging_shape_of_seeds_by_envs():
     """8 seeds × 64 envs, vmapped with the default network: the program in which orthogonal QR deadlocks."""
     train = make(probes.RewardFromObs(), PPO(num_steps=4), num_envs=64, total_steps=64 * 4)

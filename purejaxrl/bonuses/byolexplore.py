@@ -145,7 +145,7 @@ class BYOLExplore(Weighted):
     def update(self, state: BYOLState, key: Array, batch: Transition) -> tuple[BYOLState, dict[str, Array]]:
         """Learn from whole sequences of envs; then the history becomes the next rollout's start."""
         leading, optimiser = batch.reward.shape, optax.adam(self.learning_rate)
-        action = dynamics.encode_action(state, batch.action.reshape(-1, *batch.action.shape[2:])).reshape(*leading, -1)
+        action = dynamics.encode_action(state, minibatches.flatten(batch.action)).reshape(*leading, -1)
         rollout = batch.obs, action, batch.next_obs, batch.first
 
         def minibatch_step(carry, envs):
@@ -198,8 +198,7 @@ class BYOLExplore(Weighted):
 def _each(net: Any, params: PyTree, x: PyTree, num_leading: int) -> Array:
     """A network on one sample, over leading axes."""
     leading = jax.tree.leaves(x)[0].shape[:num_leading]
-    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[num_leading:]), x)
-    return jax.vmap(net.apply, (None, 0))(params, flat).reshape(*leading, -1)
+    return jax.vmap(net.apply, (None, 0))(params, minibatches.flatten(x, num_leading)).reshape(*leading, -1)
 
 
 def _listen(nets: Networks, params: Networks, history: History, embedding: Array, first: Array) -> Array:

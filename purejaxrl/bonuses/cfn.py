@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from purejaxrl import moments, networks
+from purejaxrl import minibatches, moments, networks
 from purejaxrl.intrinsic import Weighted
 from purejaxrl.types import Array, PyTree, Spec, Transition, number, static
 
@@ -83,13 +83,13 @@ class CFN(Weighted):
 
     def reward(self, state: CFNState, transition: Transition, memo: PyTree) -> Array:
         leading = transition.reward.shape
-        obs = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[len(leading) :]), transition.next_obs)
+        obs = minibatches.flatten(transition.next_obs, len(leading))
         return jnp.sqrt(jnp.square(self._flips(state, state.trained, obs)).mean(-1)).reshape(leading)
 
     def update(self, state: CFNState, key: Array, batch: Transition) -> tuple[CFNState, dict[str, Array]]:
         """Draw coins for the arrivals and keep both; then learn. The warm-up's batch is kept, too, but not learnt."""
         coins_key, learn_key = jax.random.split(key)
-        obs = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batch.next_obs)
+        obs = minibatches.flatten(batch.next_obs)
         coins = jax.random.rademacher(coins_key, (batch.reward.size, self.num_coins), jnp.int8)
         state = state.replace(obs_moments=moments.update(state.obs_moments, networks.bounded(obs)))
         state = _keep(state.replace(prior_moments=moments.update(state.prior_moments, _prior(state, obs))), obs, coins)

@@ -15,11 +15,11 @@ from flax import struct
 
 from purejaxrl import episodic, hashing
 from purejaxrl.intrinsic import Weighted
-from purejaxrl.types import Array, PyTree, Spec, Transition, check_power_of_two, static
+from purejaxrl.types import Array, PyTree, Spec, Transition, static
 
 
 class CountsState(struct.PyTreeNode):
-    hash: hashing.Hash
+    hash: Any  # hashing.Hash, of lifelong counts
     table: Any  # int32 [ROWS, table_size], lifelong counts
     episodic: Any  # episodic.EpisodicCounts, with `episodic`
 
@@ -33,15 +33,13 @@ class Counts(Weighted):
 
     episodic: bool = static(False)  # count within the episode only
     bits: int = static(0, ge=0)  # above 0: of the SimHash, fewer bits join more observations; 0: count exact ones
-    table_size: int = static(2**18, ge=2)  # cells in each of 4 rows, a power of two; episodic tables have at most 2^12
-
-    def check(self, spec: Spec) -> None:
-        check_power_of_two(self.table_size, "bonus.table_size")
+    table_size: int = static(2**18, ge=2, power_of_two=True)  # cells in each of 4 rows; at most 2^12 of episodic tables
 
     def init(self, key: Array, spec: Spec) -> CountsState:
-        hash = hashing.make(key, spec.example_obs(), self.bits)
         if self.episodic:
-            return CountsState(hash, None, episodic.init(hash, spec.num_envs, min(self.table_size, 2**12)))
+            size = min(self.table_size, 2**12)
+            return CountsState(None, None, episodic.init(key, spec, bits=self.bits, size=size))
+        hash = hashing.make(key, spec, self.bits)
         return CountsState(hash, jnp.zeros((hashing.ROWS, self.table_size), jnp.int32), None)
 
     def observe(self, state: CountsState, transition: Transition) -> tuple[CountsState, PyTree]:

@@ -70,7 +70,7 @@ class Disagreement(Weighted):
 
     def reward(self, state: DisagreementState, transition: Transition, memo: PyTree) -> Array:
         leading = transition.reward.shape
-        obs, action = _flat((transition.obs, transition.action), len(leading))
+        obs, action = minibatches.flatten((transition.obs, transition.action), len(leading))
         phi, action = _features(state, obs), dynamics.encode_action(state, action)
         return _predict(state, state.models, phi, action).var(0).mean(-1).reshape(leading)
 
@@ -78,7 +78,7 @@ class Disagreement(Weighted):
         if batch.bonus is None:
             seen = moments.update(state.obs_moments, networks.bounded(batch.next_obs))
             return state.replace(obs_moments=seen), {}
-        obs, action, next_obs = _flat((batch.obs, batch.action, batch.next_obs), 2)
+        obs, action, next_obs = minibatches.flatten((batch.obs, batch.action, batch.next_obs))
         phi, target, action = _features(state, obs), _features(state, next_obs), dynamics.encode_action(state, action)
         optimiser = optax.adam(self.learning_rate)
         mask_key, epochs_key = jax.random.split(key)
@@ -102,10 +102,6 @@ class Disagreement(Weighted):
         carry = (state.models, state.opt_state, mask_key)
         carry, errors = minibatches.epochs(minibatch_step, carry, epochs_key, count=batch.reward.size, **sizes)
         return state.replace(models=carry[0], opt_state=carry[1]), {"forward_loss": errors.mean()}
-
-
-def _flat(tree: PyTree, num_leading: int) -> PyTree:
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[num_leading:]), tree)
 
 
 def _features(state: DisagreementState, obs: PyTree) -> Array:

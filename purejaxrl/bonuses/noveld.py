@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from purejaxrl import distillation, episodic, hashing
+from purejaxrl import distillation, episodic
 from purejaxrl.intrinsic import Weighted
 from purejaxrl.types import (
     NORMALISERS,
@@ -24,7 +24,6 @@ from purejaxrl.types import (
     Spec,
     Transition,
     check_minibatches,
-    check_power_of_two,
     number,
     static,
 )
@@ -48,16 +47,14 @@ class NovelD(Weighted):
     hidden: tuple[int, ...] = static((64, 64))  # of both networks, for flat observations (grids get a CNN)
     embedding_size: int = static(64, ge=1)  # outputs that the predictor has to match
     bits: int = static(0, ge=0)  # above 0: visits of the SimHash, for observations that hardly repeat; 0: exact ones
-    table_size: int = static(2**12, ge=2)  # cells in each of 4 rows of every env's counts, a power of two
+    table_size: int = static(2**12, ge=2, power_of_two=True)  # cells in each of 4 rows of every env's counts
 
     def check(self, spec: Spec) -> None:
         check_minibatches(self.num_minibatches, "bonus.num_minibatches", spec)
-        check_power_of_two(self.table_size, "bonus.table_size")
 
     def init(self, key: Array, spec: Spec) -> NovelDState:
         networks_key, hash_key = jax.random.split(key)
-        hash = hashing.make(hash_key, spec.example_obs(), self.bits)
-        visits = episodic.init(hash, spec.num_envs, self.table_size)
+        visits = episodic.init(hash_key, spec, bits=self.bits, size=self.table_size)
         return NovelDState(distillation.init(self, networks_key, spec.example_obs()), visits)
 
     def observe(self, state: NovelDState, transition: Transition) -> tuple[NovelDState, Array]:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from purejaxrl import networks
+from purejaxrl import minibatches, networks
 from purejaxrl.intrinsic import Weighted
 from purejaxrl.types import NORMALISERS, Array, PyTree, SettingError, Spec, Transition, static
 
@@ -63,7 +63,7 @@ class RE3(Weighted):
 
     def reward(self, state: RE3State, transition: Transition, memo: Array) -> Array:
         leading = transition.reward.shape
-        obs = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(leading) :]), transition.next_obs)
+        obs = minibatches.flatten(transition.next_obs, len(leading))
         centre = state.embedding.mean(0)  # distances by products lose their digits far from the origin
         memory = state.embedding - centre
         norms = jnp.square(memory).sum(-1)
@@ -86,7 +86,7 @@ class RE3(Weighted):
         count = batch.reward.size
         priority = (jax.random.bits(key, (count,)) >> 1).astype(jnp.int32)
         priority, chosen = jax.lax.top_k(priority, min(count, self.memory_size))
-        obs, number = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[chosen], (batch.next_obs, batch.memo))
+        obs, number = jax.tree.map(lambda x: x[chosen], minibatches.flatten((batch.next_obs, batch.memo)))
         priority, kept = jax.lax.top_k(jnp.concatenate([state.priority, priority]), self.memory_size)
         embedding = jnp.concatenate([state.embedding, _embed(state, obs)])[kept]
         number = jnp.concatenate([state.number, number])[kept]

@@ -29,7 +29,7 @@ class Table:
 def windows(n=1):
     """Three samples: an ordinary step, a terminated one, a truncated one; the middle step of each is at obs = place."""
     flags = {"terminated": [False, True, False], "truncated": [False, True, True]}
-    step = Transition(*[None] * 13).replace(
+    step = Transition(
         obs=jnp.array([[[0.0], [1.0], [2.0]]]),
         action=jnp.array([[1, 0, 1]]),
         **{name: jnp.array([flag]) for name, flag in flags.items()},

@@ -42,7 +42,6 @@ def environment(name):
     return ContinuousClock() if learners.is_continuous(name) else probes.Clock()
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize(("name", "bonus"), PAIRS)
 def test_trains_vmapped_over_seeds_and_learning_rates(name, bonus):
     """One program; every lane is its own run, and both axes matter."""
@@ -65,6 +64,7 @@ def test_trains_vmapped_over_seeds_and_learning_rates(name, bonus):
         assert result.metrics["episode_return"].max() <= 3, "the forbidden action 2 pays 2 a step"
 
 
+@pytest.mark.fully_optimised
 @each_learner
 def test_pieces_are_the_run_bit_for_bit(name):
     train = learners.bind(environment(name), learners.make(name), bonus=BONUSES["rnd"], total_steps=8 + 4 * 8 * 8)
@@ -107,7 +107,6 @@ def test_values_at_the_three_ways_an_episode_ends(name):
     np.testing.assert_allclose(found, [*env.values, env.values[-1], env.values[-1]], atol=0.12)
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @each_learner
 def test_evaluates_greedily_and_sampled(name):
     env, learner = environment(name), learners.make(name)

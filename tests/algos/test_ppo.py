@@ -277,9 +277,7 @@ def test_advantages_are_gae_plus_gae():
     value, next_value = (jnp.asarray(generator.normal(size=(*shape, 2))) for _ in range(2))
     reward, bonus = (jnp.asarray(generator.normal(size=shape)) for _ in range(2))
     terminated, truncated = (jnp.asarray(generator.random(shape) < 0.2) for _ in range(2))
-    batch = Transition(*[None] * 13).replace(
-        bonus=bonus, terminated=terminated, truncated=truncated, extras={"value": value}
-    )
+    batch = Transition(bonus=bonus, terminated=terminated, truncated=truncated, extras={"value": value})
     advantage, target = PPO(gamma=0.9, gamma_int=0.8)._advantages(batch, reward, next_value)
     streams = [
         returns.gae(r, value[..., i], next_value[..., i], terminated, truncated, gamma=g, gae_lambda=0.95)

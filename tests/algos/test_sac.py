@@ -27,7 +27,7 @@ def windows(size=7):
     generator = np.random.default_rng(0)
     obs, action = np.eye(7)[generator.integers(7, size=(1, size))], generator.uniform(-1, 3, (1, size, 2))
     flags = generator.random((2, 1, size)) < 0.4
-    step = Transition(*[None] * 13).replace(
+    step = Transition(
         obs=jnp.asarray(obs, jnp.float32), action=jnp.asarray(action, jnp.float32), terminated=jnp.asarray(flags[0]),
         truncated=jnp.asarray(flags[1]),
     )  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 import probes
 import pytest
 from numpynets import forward
-from test_contract import rollout, spec, walk
+from trajectories import play, spec, walk
 
 import purejaxrl
 from purejaxrl.algos import PPO
@@ -80,14 +80,14 @@ def numpy_loss(errors):
 @functools.cache
 def initial():
     """A state whose target is not its encoder."""
-    init = jax.jit(lambda key: BYOLExplore(**SETTINGS).init(key, spec(ENVS, STEPS)))
+    init = jax.jit(lambda key: BYOLExplore(**SETTINGS).init(key, spec(ENVS, STEPS, features=3)))
     return init(jax.random.key(0)).replace(target=init(jax.random.key(1)).params.encoder)
 
 
 @functools.cache
 def steps():
     """A rollout and an update of it, compiled once for all numbers."""
-    return jax.jit(rollout), jax.jit(lambda bonus, *arguments: bonus.update(*arguments))
+    return jax.jit(play), jax.jit(lambda bonus, *arguments: bonus.update(*arguments))
 
 
 def world(**settings):
@@ -156,7 +156,7 @@ def test_what_is_new_stands_out():
 
     @jax.jit
     def step(state, batch, key):
-        state, batch, raw = rollout(bonus, state, batch)
+        state, batch, raw = play(bonus, state, batch)
         return bonus.update(state, key, batch)[0], raw
 
     for index in range(200):

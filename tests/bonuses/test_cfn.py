@@ -16,7 +16,7 @@ def spec(size, num_envs=3, num_steps=5):
 
 def batch(obs, warm_up=False):
     leading = obs.shape[:2]
-    return Transition(*[None] * 13).replace(
+    return Transition(
         next_obs=jnp.asarray(obs, jnp.float32), reward=jnp.zeros(leading), bonus=None if warm_up else jnp.zeros(leading)
     )
 

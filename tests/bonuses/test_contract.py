@@ -8,10 +8,11 @@ import learners
 import numpy as np
 import probes
 import pytest
+from trajectories import play, spec, walk
 
-from purejaxrl import algos, bonuses, discovery, intrinsic, types
+from purejaxrl import algos, bonuses, discovery, types
 from purejaxrl.bonuses import Counts
-from purejaxrl.types import SettingError, Spec, Transition
+from purejaxrl.types import SettingError
 
 NAMES = discovery.names(bonuses)
 FAST = {"hidden": (16,), "embedding_size": 8, "learning_rate": 3e-3, "update_fraction": 1.0}
@@ -49,39 +50,6 @@ def make(name, **settings):
 def bind(env, name, **settings):
     learner = algos.PPO(num_steps=7, hidden=(8,), num_minibatches=1, num_epochs=1)
     return learners.bind(env, learner, bonus=make(name, **settings), num_envs=4, total_steps=7 * 4 * 3 + 8)
-
-
-def spec(num_envs, num_steps):
-    space = probes.Clock().action_space(None)
-    shape = jax.ShapeDtypeStruct((3,), np.float32)
-    return Spec(None, space, num_envs, num_steps, 4, has_bonus=True, observation=shape)
-
-
-def walk(path, done=None, action=None):
-    """Transitions along observations ``path [T + 1, E, 3]``; an episode that is done is followed by another one."""
-    path = np.asarray(path, np.float32)
-    leading = (len(path) - 1, path.shape[1])
-    done = np.zeros(leading, bool) if done is None else done
-    first = np.concatenate([np.ones((1, leading[1]), bool), done[:-1]])
-    return Transition(*[None] * 13).replace(
-        obs=path[:-1],
-        next_obs=path[1:],
-        action=np.zeros(leading, np.int32) if action is None else action,
-        reward=np.zeros(leading, np.float32),
-        bonus=np.zeros(leading, np.float32),
-        terminated=done,
-        truncated=np.zeros(leading, bool),
-        first=first,
-    )
-
-
-def rollout(bonus, state, batch):
-    """What the loop does: observe step by step, then the raw bonus of the whole batch."""
-    state, memo = jax.lax.scan(bonus.observe, state, jax.tree.map(jnp.asarray, batch).replace(bonus=None))
-    batch = jax.tree.map(jnp.asarray, batch).replace(memo=memo)
-    raw = bonus.reward(state, batch, memo)
-    scale = intrinsic.init(bonus, batch.reward.shape[1])
-    return state, batch, intrinsic.combined(bonus, scale, raw, jnp.zeros(()))
 
 
 def random_walk(seed, steps, envs):
@@ -139,11 +107,11 @@ def test_every_kind_of_action(name, env):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_order_of_envs_does_not_matter(name):
     bonus, order = make(name), np.array([2, 0, 3, 1])
-    state = bonus.init(jax.random.key(0), spec(4, 7))
+    state = bonus.init(jax.random.key(0), spec(4, 7, features=3))
     batch = walk(*random_walk(0, 7, 4))
     shuffled = jax.tree.map(lambda x: x[:, order], batch)
-    play = jax.jit(lambda batch: rollout(bonus, state, batch)[2])
-    raw, other = play(batch), play(shuffled)
+    values = jax.jit(lambda batch: play(bonus, state, batch)[2])
+    raw, other = values(batch), values(shuffled)
     assert raw.shape == (7, 4)
     np.testing.assert_allclose(other, raw[:, order], rtol=1e-4, atol=1e-6)
 
@@ -155,11 +123,11 @@ def test_novelty_falls_with_visits(name):
     cycle = np.eye(4)[:, :3] + 0.5
     path = np.broadcast_to(cycle[np.arange(17) % 4][:, None], (17, 5, 3))
     batch = walk(path, action=np.broadcast_to((np.arange(16) % 3)[:, None], (16, 5)).astype(np.int32))
-    state, means = bonus.init(jax.random.key(0), spec(5, 16)), []
+    state, means = bonus.init(jax.random.key(0), spec(5, 16, features=3)), []
 
     @jax.jit
     def step(state, batch, key):
-        state, batch, raw = rollout(bonus, state, batch)
+        state, batch, raw = play(bonus, state, batch)
         return bonus.update(state, key, batch)[0], raw
 
     for index in range(120):
@@ -181,8 +149,8 @@ def test_an_episode_ends_in_its_true_last_observation_and_forgets_only_itself(na
     final = batch.next_obs.copy()
     final[5, 0] += 1.0  # true last observation of env 0: no part of the next episode
     batch = batch.replace(next_obs=final)
-    state = bonus.init(jax.random.key(0), spec(2, 12))
-    raw = np.asarray(jax.jit(lambda batch: rollout(bonus, state, batch)[2])(batch))
+    state = bonus.init(jax.random.key(0), spec(2, 12, features=3))
+    raw = np.asarray(jax.jit(lambda batch: play(bonus, state, batch)[2])(batch))
     np.testing.assert_allclose(raw[:5, 0], raw[:5, 1], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(raw[6:11, 0], raw[:5, 0], rtol=1e-3, atol=1e-5)  # a fresh episode
     # Counts know no observation yet, and Disagreement's bonus is one of (s, a): neither sees what s' is here.
@@ -194,12 +162,12 @@ def test_an_episode_ends_in_its_true_last_observation_and_forgets_only_itself(na
 def test_stays_finite(name):
     """With constant observations and with huge ones."""
     bonus = make(name)
-    start = bonus.init(jax.random.key(0), spec(3, 8))
+    start = bonus.init(jax.random.key(0), spec(3, 8, features=3))
     path, done, action = random_walk(2, 8, 3)
 
     @jax.jit
     def step(state, batch, key):
-        state, batch, raw = rollout(bonus, state, batch)
+        state, batch, raw = play(bonus, state, batch)
         return *bonus.update(state, key, batch), raw
 
     for size in (0.0, 1e30):

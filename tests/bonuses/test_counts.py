@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnax.environments.spaces import Box, Dict
 
 import purejaxrl
 from purejaxrl.algos import PPO
@@ -13,9 +14,7 @@ from purejaxrl.types import Spec, Transition
 
 def transitions(next_obs):
     leading = next_obs.shape[:2]
-    return Transition(*[None] * 13).replace(
-        next_obs=jnp.asarray(next_obs), reward=jnp.zeros(leading), bonus=jnp.zeros(leading)
-    )
+    return Transition(next_obs=jnp.asarray(next_obs), reward=jnp.zeros(leading), bonus=jnp.zeros(leading))
 
 
 def spec(shape, dtype):
@@ -61,6 +60,7 @@ def test_continuous_observations_do_not_collide():
     assert (bonus.count(state, jnp.asarray(obs), 2) == 1).all()
 
 
+@pytest.mark.fully_optimised
 def test_minus_zero_is_zero():
     bonus = Counts()
     state = bonus.init(jax.random.key(0), spec((2,), np.float32))
@@ -68,6 +68,37 @@ def test_minus_zero_is_zero():
     count = jax.jit(bonus.count, static_argnums=2)  # XLA folds x + 0.0 to x, so the trick for it must survive jit
     assert count(state, jnp.array([-0.0, 1.0]), 0) == 1
     assert count(state, jnp.array([0.0, 1.0]), 0) == 1
+
+
+def test_simhash_joins_what_lies_on_the_same_sides_of_random_planes():
+    """Against NumPy: the bits are sgn(A g(s)), and states share a count where all bits are equal."""
+    low, high = np.array([-1.2, -0.07], np.float32), np.array([0.6, 0.07], np.float32)
+    space = Box(low, high, (2,))
+    state = Counts(bits=12).init(jax.random.key(0), Spec(space, None, 1, 1, 1))
+    obs = np.random.default_rng(0).uniform(low, high, (400, 1, 2)).astype(np.float32)
+    scaled = np.concatenate([(2 * obs - low - high) / (high - low), np.ones((400, 1, 1))], -1)[:, 0]
+    hash = state.hash
+    planes = np.concatenate(
+        [hash.projection * ((high - low) / 2)[:, None], [hash.offset + (low + high) / 2 @ hash.projection]]
+    )
+    sides = scaled @ planes > 0
+    _, group, sizes = np.unique(sides, axis=0, return_inverse=True, return_counts=True)
+    assert 20 < len(sizes) <= 1 + 12 + 66  # so many cells 12 lines cut a plane into, each way of cutting in use
+    state, _ = Counts(bits=12).update(state, jax.random.key(1), transitions(obs))
+    np.testing.assert_array_equal(Counts(bits=12).count(state, jnp.asarray(obs[:, 0]), 1), sizes[group])
+    assert 0.1 < np.abs(planes).mean() / 0.8 < 1.5  # standard normal: no axis is lost to its unit
+
+
+@pytest.mark.parametrize(
+    "space", [None, Box(-np.inf, np.inf, (3,)), Box(-3.4e38, 3.4e38, (3,)), Dict({"a": Box(0, 1, (3,))})]
+)
+def test_simhash_without_bounds_takes_observations_as_they_are(space):
+    state = Counts(bits=8).init(
+        jax.random.key(0), Spec(space, None, 1, 1, 1, observation=jax.ShapeDtypeStruct((3,), np.float32))
+    )
+    assert np.isfinite(state.hash.projection).all()
+    assert np.isfinite(state.hash.offset).all()
+    assert 0.3 < np.abs(state.hash.projection).mean() < 1.5
 
 
 def test_a_small_table_overestimates_and_never_under():

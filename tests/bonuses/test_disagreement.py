@@ -17,9 +17,7 @@ def random_batch(seed, warm_up=False):
     generator = np.random.default_rng(seed)
     obs, next_obs = (generator.normal(size=(2, 6, 4, 3)) * [1, 4, 0] + [0, 2, 7]).astype(np.float32)
     zeros = np.zeros((6, 4), np.float32)
-    batch = Transition(*[None] * 13).replace(
-        obs=obs, action=generator.integers(0, 3, (6, 4)), next_obs=next_obs, reward=zeros, bonus=zeros
-    )
+    batch = Transition(obs=obs, action=generator.integers(0, 3, (6, 4)), next_obs=next_obs, reward=zeros, bonus=zeros)
     return jax.tree.map(jnp.asarray, batch).replace(**({"bonus": None} if warm_up else {}))
 
 

@@ -31,7 +31,7 @@ def random_batch(kind, seed=0):
     }[kind]
     obs, next_obs = generator.normal(size=(2, *leading, 4)).astype(np.float32)
     zeros = np.zeros(leading, np.float32)
-    batch = Transition(*[None] * 13).replace(obs=obs, action=action, next_obs=next_obs, reward=zeros, bonus=zeros)
+    batch = Transition(obs=obs, action=action, next_obs=next_obs, reward=zeros, bonus=zeros)
     return jax.tree.map(jnp.asarray, batch)
 
 

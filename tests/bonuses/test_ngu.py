@@ -67,7 +67,7 @@ def rollout_batch(seed, first):
     obs, next_obs = generator.integers(0, 3, (2, *leading, 2)).astype(np.float32)
     for step in range(1, NUM_STEPS):  # within an episode the next observation is what is acted on
         obs[step] = np.where(done[step - 1][:, None], obs[step], next_obs[step - 1])
-    return Transition(*[None] * 13).replace(
+    return Transition(
         obs=obs,
         next_obs=next_obs,
         action=generator.integers(0, 3, leading),

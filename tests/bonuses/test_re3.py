@@ -17,7 +17,7 @@ def random_batch(seed):
     """Few distinct observations, far from the origin, so that many neighbours are exactly alike."""
     zeros = jnp.zeros((NUM_STEPS, NUM_ENVS))
     obs = np.random.default_rng(seed).integers(0, 3, (NUM_STEPS, NUM_ENVS, 4)) + 100
-    return Transition(*[None] * 13).replace(next_obs=jnp.asarray(obs, jnp.float32), reward=zeros, bonus=zeros)
+    return Transition(next_obs=jnp.asarray(obs, jnp.float32), reward=zeros, bonus=zeros)
 
 
 def numpy_bonus(bonus, state, obs, numbers):

@@ -5,14 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 from gymnax.environments import spaces
 
+from purejaxrl import intrinsic
 from purejaxrl.types import Spec, Transition
 
 FEATURES, ACTIONS = 4, 3
-NOWHERE = Transition(*[None] * 13)
+NOWHERE = Transition()
 
 
-def spec(num_envs, num_steps):
-    shape = jax.ShapeDtypeStruct((FEATURES,), np.float32)
+def spec(num_envs, num_steps, features=FEATURES):
+    shape = jax.ShapeDtypeStruct((features,), np.float32)
     return Spec(None, spaces.Discrete(ACTIONS), num_envs, num_steps, 4, has_bonus=True, observation=shape)
 
 
@@ -45,6 +46,24 @@ def ring(seed, num_steps, num_envs, size=5, scale=1.0):
     )
 
 
+def walk(path, done=None, action=None):
+    """Transitions along observations ``path [T + 1, E, 3]``; an episode that is done is followed by another one."""
+    path = np.asarray(path, np.float32)
+    leading = (len(path) - 1, path.shape[1])
+    done = np.zeros(leading, bool) if done is None else done
+    first = np.concatenate([np.ones((1, leading[1]), bool), done[:-1]])
+    return Transition(
+        obs=path[:-1],
+        next_obs=path[1:],
+        action=np.zeros(leading, np.int32) if action is None else action,
+        reward=np.zeros(leading, np.float32),
+        bonus=np.zeros(leading, np.float32),
+        terminated=done,
+        truncated=np.zeros(leading, bool),
+        first=first,
+    )
+
+
 def part(batch, *indices):
     return jax.tree.map(lambda leaf: leaf[indices], batch)
 
@@ -53,6 +72,15 @@ def rollout(bonus, state, batch):
     """What the loop does: observe step by step, then the raw bonus of the whole batch."""
     state, memo = jax.jit(lambda state, batch: jax.lax.scan(bonus.observe, state, batch))(state, batch)
     return state, memo, bonus.reward(state, batch, memo)
+
+
+def play(bonus, state, batch):
+    """A rollout's end as the loop makes it: the state, the batch with its memo, and what compositions combine."""
+    state, memo = jax.lax.scan(bonus.observe, state, jax.tree.map(jnp.asarray, batch).replace(bonus=None))
+    batch = jax.tree.map(jnp.asarray, batch).replace(memo=memo)
+    raw = bonus.reward(state, batch, memo)
+    scale = intrinsic.init(bonus, batch.reward.shape[1])
+    return state, batch, intrinsic.combined(bonus, scale, raw, jnp.zeros(()))
 
 
 def done(batch):
