@@ -11,9 +11,10 @@ from gymnax import registration
 
 from purejaxrl.envs.cartpole import PositionOnlyCartPole
 from purejaxrl.envs.maps import Cells, cells
+from purejaxrl.envs.mountaincar import SparseMountainCar
 from purejaxrl.envs.spaces import MultiDiscrete
 from purejaxrl.envs.stress import DelayedReward, FixedLayouts, NoisyTV, SparseReward, StickyActions
-from purejaxrl.envs.wrappers import FrameStack
+from purejaxrl.envs.wrappers import FrameStack, RescaleObservation
 from purejaxrl.types import SettingError, check_choice, check_int, check_number
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "MultiDiscrete",
     "NoisyTV",
     "PositionOnlyCartPole",
+    "RescaleObservation",
+    "SparseMountainCar",
     "SparseReward",
     "StickyActions",
     "cells",
@@ -33,8 +36,12 @@ __all__ = [
     "settings",
 ]
 
-if "PositionOnlyCartPole-v1" not in gymnax.registered_envs:
-    gymnax.register("PositionOnlyCartPole-v1", PositionOnlyCartPole)
+for _env_id, _env in {
+    "PositionOnlyCartPole-v1": PositionOnlyCartPole,
+    "SparseMountainCar-v0": SparseMountainCar,
+}.items():
+    if _env_id not in gymnax.registered_envs:
+        gymnax.register(_env_id, _env)
 
 
 def ids() -> list[str]:

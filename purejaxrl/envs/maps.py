@@ -10,6 +10,9 @@ import numpy as np
 
 from purejaxrl.types import Array
 
+BOXES = 20
+MOUNTAIN_CAR = (-0.07, -1.2), (0.07, 0.6)  # lowest and highest velocity and position
+
 
 class Cells(NamedTuple):
     """Ground truth for exploration: an environment's true states as cells of a map."""
@@ -20,9 +23,10 @@ class Cells(NamedTuple):
 
 
 def cells(env: Any) -> Cells | None:
-    """The cells of a tabular environment, or None; an environment of one's own offers them as ``env.cells()``.
+    """The cells of an environment, or None where it has none; one of one's own offers them as ``env.cells()``.
 
-    Only states that a step can arrive at have a cell: DeepSea's start, to which nothing leads, has none.
+    The true states of DeepSea and FourRooms, as far as a step can arrive at them: nothing leads to DeepSea's start. Of
+    MountainCar, 20 x 20 equal boxes of position and velocity, some of which no car can be in.
     """
     if hasattr(env, "cells"):
         return env.cells()
@@ -32,7 +36,17 @@ def cells(env: Any) -> Cells | None:
         return _cells(column <= row, lambda state: (state.row - 1, state.column))
     if name == "FourRooms-misc":
         return _cells(np.asarray(env.env_map), lambda state: (state.pos[0], state.pos[1]))
+    if name in ("MountainCar-v0", "MountainCarContinuous-v0", "SparseMountainCar-v0"):
+        low, high = MOUNTAIN_CAR
+        return _cells(np.ones((BOXES, BOXES), bool), lambda state: _box(state.velocity, state.position, low, high))
     return None
+
+
+def _box(y: Array, x: Array, low: tuple[float, float], high: tuple[float, float]) -> tuple[Array, Array]:
+    """Row and column of a point among BOXES equal boxes each way, the rows from above."""
+    row, column = ((v - a) / (b - a) * BOXES for v, a, b in zip((y, x), low, high, strict=True))
+    row, column = (jnp.clip(jnp.floor(v).astype(jnp.int32), 0, BOXES - 1) for v in (row, column))
+    return BOXES - 1 - row, column
 
 
 def _cells(there: np.ndarray, position: Callable[[Any], tuple[Array, Array]]) -> Cells:

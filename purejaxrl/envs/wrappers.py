@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from gymnax.environments import environment, spaces
 
@@ -15,6 +16,7 @@ from purejaxrl.envs.maps import Cells, cells
 from purejaxrl.envs.spaces import MultiDiscrete
 from purejaxrl.types import Array, PyTree, SettingError, check_int
 
+UNBOUNDED = 1e6  # wider bounds say nothing: some environments give the largest float
 OF_STATE = ("action_mask", "is_truncated", "is_terminated", "is_terminal", "discount")  # functions of (state, params)
 
 
@@ -43,6 +45,47 @@ class Wrapper:
         """The inner environment's cells, as a function of this one's state; None where it has none."""
         inner = cells(self.env)
         return None if inner is None else inner._replace(cell_fn=lambda state: inner.cell_fn(state.env_state))
+
+
+@struct.dataclass
+class RescaleObservationState:
+    env_state: PyTree
+
+
+class RescaleObservation(Wrapper):
+    """Observations scaled to [-1, 1] by the bounds of their Box, so that none is small for its unit alone.
+
+    Raises:
+      SettingError: where the observation space is no Box with finite bounds.
+    """
+
+    def __init__(self, env: Any):
+        super().__init__(env)
+        low, high = (np.asarray(bound, float) for bound in self._bounds(env.default_params))
+        if not ((high > low) & (high - low < UNBOUNDED)).all():
+            raise SettingError(f"RescaleObservation needs finite bounds, got {low} to {high}")
+
+    def reset_env(self, key: Array, params: Any) -> tuple[Array, RescaleObservationState]:
+        obs, env_state = self.env.reset_env(key, params)
+        return self._scaled(obs, params), RescaleObservationState(env_state)
+
+    def step_env(self, key: Array, state: RescaleObservationState, action: Array, params: Any) -> tuple:
+        obs, env_state, *rest = self.env.step_env(key, state.env_state, action, params)
+        return self._scaled(obs, params), RescaleObservationState(env_state), *rest
+
+    def observation_space(self, params: Any) -> spaces.Box:
+        return spaces.Box(-1.0, 1.0, self.env.observation_space(params).shape, jnp.float32)
+
+    def _bounds(self, params: Any) -> tuple[Array, Array]:
+        space = self.env.observation_space(params)
+        if not hasattr(space, "low"):
+            raise SettingError(f"RescaleObservation needs observations in a Box, got {space!r}")
+        low, high = (jnp.broadcast_to(jnp.asarray(b, jnp.float32), space.shape) for b in (space.low, space.high))
+        return low, high
+
+    def _scaled(self, obs: Array, params: Any) -> Array:
+        low, high = self._bounds(params)
+        return 2 * ((obs - low) / (high - low)) - 1
 
 
 @struct.dataclass
