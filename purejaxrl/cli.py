@@ -7,7 +7,7 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 import tyro
 from tyro.conf import arg
@@ -81,11 +81,35 @@ class Report:
 
 
 @dataclasses.dataclass
+class Bench:
+    """Run a published comparison, or go on with it, and write its tables and figures.
+
+    Example: purejaxrl bench exploration --suite small --out bench/small
+
+    exploration: every bonus and tuned entropy, epsilon- and epsilon-z-greedy on each task of a suite, each method's one
+    number tuned on seeds of its own. Stop it with Ctrl-C; the same command goes on.
+    """
+
+    name: tyro.conf.Positional[Literal["exploration"]]
+    """Which comparison."""
+    out: Path
+    """The folder; what an earlier call has left there is not run again."""
+    suite: Literal["small", "noisy", "full"] = "small"
+    """small: 3 tasks of 150,000 steps; noisy: 2 with and without noisy TVs; full: 8 tasks of 500,000 and more."""
+    methods: tuple[str, ...] = ()
+    """Only these methods."""
+    tasks: tuple[str, ...] = ()
+    """Only these tasks of the suite."""
+    seeds: int = 10
+    """Reporting seeds."""
+
+
+@dataclasses.dataclass
 class List:
     """Show every environment, algorithm and bonus."""
 
 
-VERBS = {"train": Train, "eval": Eval, "report": Report, "list": List}
+VERBS = {"train": Train, "eval": Eval, "report": Report, "bench": Bench, "list": List}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -119,10 +143,11 @@ def _fail(message: str, code: int) -> None:
 
 
 def _main(argv: list[str]) -> None:
+    if argv[:1] in (["train"], ["bench"]):
+        _spread_over_cores()
     if argv[:1] != ["train"]:
         command = _parse(argv, VERBS)
     else:
-        _spread_over_cores()
         command = _parse(argv, VERBS | {"train": _with_settings(argv, {})})
         # Defaults may follow from the constructor (DeepSea's step limit from its size), so parse again knowing it.
         if constructor := _constructor(command):
@@ -270,6 +295,21 @@ def _report(command: Report) -> None:
         webbrowser.open(path.absolute().as_uri())
 
 
+def _bench(command: Bench) -> None:
+    from purejaxrl.bench import exploration, tables
+    from purejaxrl.progress import Progress
+
+    chosen = {"suite": command.suite, "methods": command.methods, "tasks": command.tasks, "num_seeds": command.seeds}
+    progress = Progress()
+    results, complete = exploration.run(command.out, progress, **chosen)
+    if not results.empty:
+        print(tables.markdown(results))
+        progress.say(f"{command.out / 'report.html'} has the figures")
+    if not complete:
+        progress.say("interrupted: the same command goes on")
+        sys.exit(130)
+
+
 def _list(command: List) -> None:
     from rich.table import Table
 
@@ -293,7 +333,7 @@ def _stdout() -> Console:
     return Console()
 
 
-_ACTIONS = {"Train": _train, "Eval": _eval, "Report": _report, "List": _list}
+_ACTIONS = {"Train": _train, "Eval": _eval, "Report": _report, "Bench": _bench, "List": _list}
 
 if __name__ == "__main__":
     main()

@@ -61,7 +61,7 @@ def write(folders: Sequence[Path], out: Path | None = None, *, title: str = "") 
     if out is None:
         out = (data[0].folder if len(data) == 1 else data[0].folder.parent) / "report.html"
     title = title or " and ".join(dict.fromkeys(_env_label(run.config) for run in data))
-    page = _template().render(
+    page = template("report.html").render(
         title=title,
         answers=[_answer(run) for run in data],
         runs=data,
@@ -251,6 +251,6 @@ def _flags(config: runs.Config, kind: str) -> list[str]:
     return found
 
 
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(loader=jinja2.PackageLoader("purejaxrl", "templates"), autoescape=True)
-    return environment.get_template("report.html")
+    return environment.get_template(name)

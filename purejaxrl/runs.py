@@ -22,18 +22,16 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jax.sharding import Mesh, PartitionSpec
 
 from purejaxrl import algos, bonuses, checkpoint, discovery, envs, evaluation, files, metrics
+from purejaxrl.lanes import Lanes, lane_keys
 from purejaxrl.progress import Progress
 from purejaxrl.train import Train, TrainState, make_train
 from purejaxrl.types import SettingError, check_choice, check_int
 
 FORMAT = 1
-CHUNK_STEPS = 2**17  # env steps of all lanes between two looks at the clock: about a second on two cores
 SAVE_SECONDS = 60
 
 
@@ -143,21 +141,29 @@ def run(config: Config, out: Path, progress: Progress) -> dict[str, Any]:
         progress.say(str(warning.message))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingError(f"out: {out} exists and is not an empty folder; give another one, or remove it")
-    with _interruptible() as interrupted, progress:
-        loop = _Loop(config, parts, train, progress)
+    with interruptible() as interrupted, progress:
+        with progress.phase("tracing"):
+            numbers = (parts.learner, parts.bonus, parts.env_params)
+            lanes = Lanes(train, lambda numbers, own: _bind(config, parts, numbers), numbers, (), config.seeds)
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SettingError(f"out: {out} cannot be made: {error.strerror}") from None
-        _write_json(out / "config.json", {"format": FORMAT, **dataclasses.asdict(config)})
-        loop.compile()
+        write_json(out / "config.json", {"format": FORMAT, **dataclasses.asdict(config)})
+        lanes.compile(progress)
+        with progress.phase("warming up" if train.warmup else "starting"):
+            lanes.begin((), lane_keys(config.seed_numbers))
         data, saved = [], time.monotonic()
-        for rows in loop.chunks(interrupted):
-            data.append(rows)
-            if time.monotonic() - saved > SAVE_SECONDS:
-                _save(config, out, loop, data, interrupted=True)
-                saved = time.monotonic()
-        return _save(config, out, loop, data, interrupted=interrupted.is_set())
+        with progress.training(train.env_steps * config.seeds):
+            progress.advance(train.spec.num_envs * train.warmup * config.seeds)
+            while lanes.done < train.num_updates and not interrupted.is_set():
+                first, before = lanes.done + 1, lanes.done
+                data.append(metrics.frame(lanes.advance(()), config.seed_numbers, first_update=first))
+                progress.advance((lanes.done - before) * lanes.per_update, data[-1])
+                if time.monotonic() - saved > SAVE_SECONDS:
+                    _save(config, out, lanes, data, progress, interrupted=True)
+                    saved = time.monotonic()
+        return _save(config, out, lanes, data, progress, interrupted=interrupted.is_set())
 
 
 def _bind(config: Config, parts: Components, components: tuple | None = None) -> Train:
@@ -174,96 +180,27 @@ def _bind(config: Config, parts: Components, components: tuple | None = None) ->
     )
 
 
-class _Loop:
-    """Start and chunk for all seeds as two programs, lanes spread over the devices that are there."""
-
-    def __init__(self, config: Config, parts: Components, train: Train, progress: Progress):
-        """Trace both programs, which finds every error in what they are made of; nothing is compiled yet."""
-        self.progress, self.train, self.seeds = progress, train, config.seed_numbers
-        self.numbers = (parts.learner, parts.bonus, parts.env_params)
-        self.keys = jax.vmap(jax.random.key)(np.asarray(self.seeds, np.uint32))
-        self.per_update = config.num_envs * train.spec.num_steps * config.seeds
-        self.chunk = min(max(CHUNK_STEPS // self.per_update, 1), train.num_updates)
-        self.compile_seconds = self.run_seconds = 0.0
-        count = max(d for d in range(1, len(jax.devices()) + 1) if config.seeds % d == 0)
-        mesh, lanes = Mesh(np.asarray(jax.devices()[:count]), ("lanes",)), PartitionSpec("lanes")
-
-        def over_lanes(function, *, extra=0):
-            def apply(numbers, lane, *rest):
-                # Numbers come in as arguments: baked in as constants, each new one would compile again.
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    return jax.vmap(lambda lane: function(_bind(config, parts, numbers), lane, *rest))(lane)
-
-            specs = (PartitionSpec(), lanes, *[PartitionSpec()] * extra)
-            return jax.shard_map(apply, mesh=mesh, check_vma=False, in_specs=specs, out_specs=lanes)
-
-        start = jax.jit(over_lanes(lambda train, key: train.init(key)))
-        chunk = jax.jit(over_lanes(self._updates, extra=1), donate_argnums=1)
-        with progress.phase("tracing"):
-            self.start = start.lower(self.numbers, self.keys)
-            self.lowered = chunk.lower(self.numbers, jax.eval_shape(start, self.numbers, self.keys), np.int32(1))
-
-    def _updates(self, train: Train, state: TrainState, count: Any) -> Any:
-        """`count` updates, traced, so that the last chunk may be shorter without a program of its own."""
-        shapes = jax.eval_shape(lambda: train.advance(state, 1)[1])
-        found = jax.tree.map(lambda leaf: jnp.zeros((self.chunk, *leaf.shape[1:]), leaf.dtype), shapes)
-
-        def one(number, carry):
-            state, found = carry
-            state, new = train.advance(state, 1)
-            return state, jax.tree.map(lambda rows, row: rows.at[number].set(row[0]), found, new)
-
-        return jax.lax.fori_loop(0, count, one, (state, found))
-
-    def compile(self) -> None:
-        start = time.perf_counter()
-        with self.progress.phase("compiling the start"):
-            begin = self.start.compile()
-        with self.progress.phase("compiling the training"):
-            self.advance = self.lowered.compile()
-        self.compile_seconds = time.perf_counter() - start
-        start = time.perf_counter()
-        with self.progress.phase("warming up" if self.train.warmup else "starting"):
-            self.state = jax.block_until_ready(begin(self.numbers, self.keys))
-        self.run_seconds = time.perf_counter() - start
-
-    def chunks(self, interrupted: threading.Event) -> Iterator[pd.DataFrame]:
-        """Advance `state` by one chunk after another and yield its new rows, until the end or an interrupt."""
-        total = self.train.env_steps * len(self.seeds)
-        with self.progress.training(total):
-            self.progress.advance(total - self.train.num_updates * self.per_update)
-            for done in range(0, self.train.num_updates, self.chunk):
-                if interrupted.is_set():
-                    return
-                start, count = time.perf_counter(), min(self.chunk, self.train.num_updates - done)
-                self.state, found = self.advance(self.numbers, self.state, np.int32(count))
-                found = {name: np.asarray(rows)[:, :count] for name, rows in found.items()}
-                rows = metrics.frame(found, self.seeds, first_update=done + 1)
-                self.run_seconds += time.perf_counter() - start
-                self.progress.advance(count * self.per_update, rows)
-                yield rows
-
-
-def _save(config: Config, out: Path, loop: _Loop, data: list[pd.DataFrame], *, interrupted: bool) -> dict[str, Any]:
+def _save(
+    config: Config, out: Path, lanes: Lanes, data: list[pd.DataFrame], progress: Progress, *, interrupted: bool
+) -> dict[str, Any]:
     """Write everything that was reached and return the summary; earlier checkpoints go once the new one is there."""
     frame = pd.concat(data, ignore_index=True) if data else metrics.empty()
     frame = frame.sort_values(["seed", "update"], ignore_index=True)
     updates = int(np.asarray(frame["update"]).max()) if data else 0
     metrics.write(out, frame)
     earlier = _checkpoints(out)
-    with loop.progress.phase("saving"):
+    with progress.phase("saving"):
         if updates not in earlier:
-            checkpoint.save(out / "checkpoints" / str(updates), loop.state)
+            checkpoint.save(out / "checkpoints" / str(updates), lanes.state)
         for step in earlier:
             if step != updates:
                 shutil.rmtree(out / "checkpoints" / str(step))
-        if loop.state.visits is not None:
+        if lanes.state.visits is not None:
             with files.replacing(out / "visits.npz") as temporary:
-                np.savez_compressed(temporary, visits=np.asarray(loop.state.visits))
+                np.savez_compressed(temporary, visits=np.asarray(lanes.state.visits))
     returns = metrics.final_returns(frame) if data else {}
     finite = [value for value in returns.values() if math.isfinite(value)]
-    steps = loop.train.env_steps - (loop.train.num_updates - updates) * loop.per_update // config.seeds
+    steps = lanes.train.env_steps - (lanes.train.num_updates - updates) * lanes.per_update // config.seeds
     summary = {
         "env": config.env,
         "algo": config.algo,
@@ -273,13 +210,13 @@ def _save(config: Config, out: Path, loop: _Loop, data: list[pd.DataFrame], *, i
         "updates": updates,
         "final_return_mean": float(np.mean(finite)) if finite else None,
         "final_return_per_seed": [returns.get(seed, math.nan) for seed in config.seed_numbers],
-        "steps_per_second": steps * config.seeds / loop.run_seconds,
-        "compile_seconds": loop.compile_seconds,
-        "run_seconds": loop.run_seconds,
-        "interrupted": interrupted and updates < loop.train.num_updates,
+        "steps_per_second": steps * config.seeds / lanes.run_seconds,
+        "compile_seconds": lanes.compile_seconds,
+        "run_seconds": lanes.run_seconds,
+        "interrupted": interrupted and updates < lanes.train.num_updates,
         "versions": versions(),
     }
-    _write_json(out / "summary.json", summary)
+    write_json(out / "summary.json", summary)
     return summary
 
 
@@ -322,8 +259,7 @@ def restore(folder: Path) -> tuple[Config, Components, TrainState]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         train = _bind(config, parts)
-    keys = jax.vmap(jax.random.key)(np.asarray(config.seed_numbers, np.uint32))
-    like = jax.eval_shape(jax.vmap(train.init), keys)
+    like = jax.eval_shape(jax.vmap(train.init), lane_keys(config.seed_numbers))
     return config, parts, checkpoint.restore(folder / "checkpoints" / str(steps[-1]), like)
 
 
@@ -367,7 +303,7 @@ def versions() -> dict[str, str]:
     return {"purejaxrl": __version__, "python": platform.python_version(), **found}
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: dict[str, Any]) -> None:
     with files.replacing(path) as temporary:
         temporary.write_text(json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
 
@@ -382,7 +318,7 @@ def _plain(value: Any) -> Any:
 
 
 @contextmanager
-def _interruptible() -> Iterator[threading.Event]:
+def interruptible() -> Iterator[threading.Event]:
     """An event that the first SIGINT or SIGTERM sets; a second one raises KeyboardInterrupt."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():

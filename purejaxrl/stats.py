@@ -34,6 +34,34 @@ def iqm_interval(scores: np.ndarray, *, level: float = 0.95, resamples: int = 20
     return _interval(scores, _interquartile_means, level, resamples)
 
 
+def stratified_iqm_interval(scores: np.ndarray, *, level: float = 0.95, resamples: int = 2000) -> tuple[float, ...]:
+    """Interquartile mean over all runs of all tasks with a stratified-bootstrap interval: ``(iqm, low, high)``.
+
+    Runs are resampled within each task, and every task counts alike (Agarwal et al. 2021, arXiv:2108.13264).
+
+    Args:
+      scores: ``[num_seeds, num_tasks]``, all finite.
+      level: the interval's coverage.
+      resamples: bootstrap samples, from a fixed generator, so that a report is reproducible.
+    """
+    scores = np.asarray(scores, float)
+    draws = np.random.default_rng(0).integers(len(scores), size=(resamples, *scores.shape))
+    drawn = np.take_along_axis(scores[None], draws, axis=1)
+    samples = np.concatenate([scores.reshape(1, -1), drawn.reshape(resamples, -1)])
+    cut = int(TRIM * scores.size)
+    means = np.sort(samples, axis=1)[:, cut : scores.size - cut].mean(1)
+    tail = 100 * (1 - level) / 2
+    return float(means[0]), *(float(bound) for bound in np.percentile(means[1:], [tail, 100 - tail]))
+
+
+def wilson_interval(successes: int, trials: int, *, z: float = 1.959964) -> tuple[float, float]:
+    """Bounds of a success rate (Wilson 1927, doi:10.1080/01621459.1927.10502953); `z` is the normal's quantile."""
+    rate = successes / trials
+    centre = rate + z**2 / (2 * trials)
+    spread = z * np.sqrt(rate * (1 - rate) / trials + z**2 / (4 * trials**2))
+    return float((centre - spread) / (1 + z**2 / trials)), float((centre + spread) / (1 + z**2 / trials))
+
+
 def _interval(
     samples: np.ndarray, statistic: Callable[[np.ndarray, np.ndarray], np.ndarray], level: float, resamples: int
 ) -> tuple[np.ndarray, ...]:

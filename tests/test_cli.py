@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import purejaxrl
-from purejaxrl import algos, cli, discovery, runs
+from purejaxrl import algos, cli, discovery, lanes, runs
 
 TINY = ["--env", "DeepSea-bsuite", "--env.size", "4", "--num-envs", "2", "--algo.num-steps", "8", "--algo.hidden", "8"]
 
@@ -246,7 +246,7 @@ def test_a_damaged_run_is_named(run_folder, tmp_path, capsys):
 def test_the_last_chunk_may_be_shorter_and_saves_happen(tmp_path, monkeypatch):
     """11 updates in chunks of 4 equal those in one chunk, with a save after each; one checkpoint stays."""
     for name, chunk in (("one", 2**17), ("many", 4 * 32)):
-        monkeypatch.setattr(runs, "CHUNK_STEPS", chunk)
+        monkeypatch.setattr(lanes, "CHUNK_STEPS", chunk)
         monkeypatch.setattr(runs, "SAVE_SECONDS", 0)
         assert main("train", *TINY, "--total-steps", 11 * 16, "--seeds", 2, "--out", tmp_path / name) == 0
         assert [path.name for path in (tmp_path / name / "checkpoints").iterdir()] == ["11"]

@@ -26,8 +26,8 @@ ALLOWED = {
     "minibatches": set(),
     "replay": {"types"},
     "networks": {"distributions", "types"},
-    "memory": {"networks", "types"},
-    "hashing": set(),
+    "memory": {"minibatches", "networks", "types"},
+    "hashing": {"types"},
     "episodic": {"hashing", "types"},
     "distillation": {"minibatches", "moments", "networks", "types"},
     "dynamics": {"minibatches", "networks", "types"},
@@ -60,7 +60,7 @@ ALLOWED = {
     "metrics": {"types", "files"},
     "progress": set(),
 }
-TOP = {"runs", "report", "cli", "__init__", "__main__"}  # on top: these may import anything
+TOP = {"runs", "lanes", "sweeps", "bench", "report", "cli", "__init__", "__main__"}  # on top: these may import anything
 
 
 def imports(path):

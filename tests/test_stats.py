@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy.stats import trim_mean
+from scipy.stats import binomtest, trim_mean
 
 from purejaxrl import stats
 
@@ -51,3 +51,20 @@ def test_one_wild_seed_moves_the_mean_but_not_the_interquartile_mean():
     scores = np.append(np.full(19, 10.0), 1e6)
     assert stats.mean_interval(scores)[0] > 1e4
     assert stats.iqm_interval(scores)[0] == 10.0
+
+
+def test_stratified_interval_against_brute_force():
+    """Seeds are drawn within each task; scores of all tasks are trimmed together."""
+    scores = np.random.default_rng(3).normal(0.0, 1.0, (7, 3)) + np.array([0.0, 1.0, 5.0])
+    iqm, low, high = stats.stratified_iqm_interval(scores, level=0.9, resamples=300)
+    draws = np.random.default_rng(0).integers(7, size=(300, 7, 3))
+    drawn = [trim_mean([scores[seed, task] for row in draw for task, seed in enumerate(row)], 0.25) for draw in draws]
+    np.testing.assert_allclose([iqm, low, high], [trim_mean(scores.ravel(), 0.25), *np.percentile(drawn, [5, 95])])
+    far = stats.stratified_iqm_interval(np.array([[0.0, 100.0], [0.0, 100.0]]))
+    assert far == (50.0, 50.0, 50.0)  # every task stays in every resample
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 10), (1, 3), (9, 10), (10, 10), (50, 200)])
+def test_wilson_against_scipy(successes, trials):
+    known = binomtest(successes, trials).proportion_ci(method="wilson")
+    np.testing.assert_allclose(stats.wilson_interval(successes, trials), known, atol=1e-7)

@@ -1,0 +1,97 @@
+"""Many runs at once: their start and a chunk of updates as two programs, lanes spread over the devices there are."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+
+from purejaxrl.progress import Progress
+from purejaxrl.train import Train, TrainState
+from purejaxrl.types import PyTree
+
+CHUNK_STEPS = 2**17  # env steps of all lanes between two looks at the clock: about a second on two cores
+
+
+class Lanes:
+    """`num_lanes` runs of one program, which differ in their keys and in the numbers that are their own.
+
+    `train` is one of them, made before, and ``bind(shared, own)`` makes that of a lane. `shared` are the numbers that
+    all lanes have in common and `own` those of each lane, leaves ``[num_lanes]``: both are arguments of the programs,
+    as constants each new value would compile again.
+    """
+
+    def __init__(
+        self, train: Train, bind: Callable[[PyTree, PyTree], Train], shared: PyTree, own: PyTree, num_lanes: int
+    ):
+        """Trace both programs, which finds every error in what they are made of; nothing is compiled yet."""
+        self.train, self.shared, self.num_lanes = train, shared, num_lanes
+        self.per_update = self.train.spec.num_envs * self.train.spec.num_steps * num_lanes
+        self.chunk = min(max(CHUNK_STEPS // self.per_update, 1), self.train.num_updates)
+        self.compile_seconds = self.run_seconds = 0.0
+        self.state: Any = None
+        self.done = 0  # updates
+        count = max(d for d in range(1, len(jax.devices()) + 1) if num_lanes % d == 0)
+        mesh, lanes = Mesh(np.asarray(jax.devices()[:count]), ("lanes",)), PartitionSpec("lanes")
+
+        def over_lanes(function, *, extra=0):
+            def one(shared, own, lane, *rest):
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # all was said when `train` was made
+                    return function(bind(shared, own), lane, *rest)
+
+            apply = jax.vmap(one, in_axes=(None, 0, 0, *[None] * extra))
+            specs = (PartitionSpec(), lanes, lanes, *[PartitionSpec()] * extra)
+            return jax.shard_map(apply, mesh=mesh, check_vma=False, in_specs=specs, out_specs=lanes)
+
+        start = jax.jit(over_lanes(lambda train, key: train.init(key)))
+        chunk = jax.jit(over_lanes(self._updates, extra=1), donate_argnums=2)
+        keys = lane_keys(range(num_lanes))
+        self._start = start.lower(shared, own, keys)
+        self._chunk = chunk.lower(shared, own, jax.eval_shape(start, shared, own, keys), np.int32(1))
+
+    def compile(self, progress: Progress) -> None:
+        start = time.perf_counter()
+        with progress.phase("compiling the start"):
+            self._begin = self._start.compile()
+        with progress.phase("compiling the training"):
+            self._advance = self._chunk.compile()
+        self.compile_seconds = time.perf_counter() - start
+
+    def begin(self, own: PyTree, keys: jax.Array) -> None:
+        """Bring `state` to where every lane starts, warm-up done."""
+        start = time.perf_counter()
+        self.done, self.state = 0, jax.block_until_ready(self._begin(self.shared, own, keys))
+        self.run_seconds += time.perf_counter() - start
+
+    def advance(self, own: PyTree) -> dict[str, np.ndarray]:
+        """Do one chunk more, or what is left of the run; its metrics, ``[num_lanes, updates, ...]``."""
+        start, count = time.perf_counter(), min(self.chunk, self.train.num_updates - self.done)
+        self.state, found = self._advance(self.shared, own, self.state, np.int32(count))
+        found = {name: np.asarray(rows)[:, :count] for name, rows in found.items()}
+        self.done += count
+        self.run_seconds += time.perf_counter() - start
+        return found
+
+    def _updates(self, train: Train, state: TrainState, count: Any) -> Any:
+        """`count` updates, traced, so that the last chunk may be shorter without a program of its own."""
+        shapes = jax.eval_shape(lambda: train.advance(state, 1)[1])
+        found = jax.tree.map(lambda leaf: jnp.zeros((self.chunk, *leaf.shape[1:]), leaf.dtype), shapes)
+
+        def one(number, carry):
+            state, found = carry
+            state, new = train.advance(state, 1)
+            return state, jax.tree.map(lambda rows, row: rows.at[number].set(row[0]), found, new)
+
+        return jax.lax.fori_loop(0, count, one, (state, found))
+
+
+def lane_keys(seeds: Any) -> jax.Array:
+    """The key of each lane, of its seed."""
+    return jax.vmap(jax.random.key)(np.asarray(list(seeds), np.uint32))
