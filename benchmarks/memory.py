@@ -17,7 +17,12 @@ from learning import COLUMNS, Task, ours, row
 PPO = {"num_envs": 16, "num_steps": 64, "num_epochs": 4, "num_minibatches": 8, "learning_rate": 2e-3, "gamma": 0.99}
 PPO |= {"gae_lambda": 0.95, "clip_eps": 0.2, "ent_coef": 0.01, "vf_coef": 0.5, "activation": "tanh"}
 PPO |= {"max_grad_norm": 0.5, "anneal_lr": True, "clip_value": False}
-TASKS = {"PositionOnlyCartPole-v1": ({}, 500_000), "MemoryChain-bsuite": ({"memory_length": 10}, 300_000)}
+TASKS = {  # environment: its settings, the steps, more of PPO's settings
+    # A velocity is a small difference of small numbers, which the transformer's normalisation of single steps hides
+    # unless they are standardised before.
+    "PositionOnlyCartPole-v1": ({}, 500_000, {"normalise": True}),
+    "MemoryChain-bsuite": ({"memory_length": 10}, 300_000, {}),
+}
 VARIANTS = {
     "none": ({}, {}),
     "4 frames": ({}, {"frame_stack": 4}),
@@ -36,10 +41,10 @@ def main():
     columns = COLUMNS.replace("library", "memory")
     print(f"| {columns} |\n| {' | '.join('---' for _ in columns.split('|'))} |", flush=True)
     for env in args.env:
-        env_settings, steps = TASKS[env]
+        env_settings, steps, ppo = TASKS[env]
         for name in args.memory:
             settings, more = VARIANTS[name]
-            task = Task("ppo", env, steps, PPO | settings, args.seeds, env_settings=env_settings | more)
+            task = Task("ppo", env, steps, PPO | ppo | settings, args.seeds, env_settings=env_settings | more)
             print(f"| {row(task, name, ours(task, args.seeds, args.seed))} |", flush=True)
 
 

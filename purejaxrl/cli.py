@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
@@ -31,7 +32,7 @@ class Train:
     algo: str = "ppo"
     """The algorithm."""
     bonus: str = "none"
-    """The exploration bonus, or none."""
+    """The exploration bonus, or none, or bonuses combined: 'e3b*rnd', 'counts+rnd', 'sofe(e3b)'."""
     total_steps: int = 500_000
     """Environment steps per seed, rounded down to whole updates."""
     num_envs: int = 4
@@ -176,7 +177,7 @@ def _spread_over_cores() -> None:
 
 def _with_settings(argv: list[str], constructor: dict[str, Any]) -> type:
     """Train, with the settings of the environment, algorithm and bonus that `argv` chooses as nested fields."""
-    from purejaxrl import algos, bonuses, envs, runs
+    from purejaxrl import envs, expressions, runs
 
     chosen = {name: _peek(argv, name) for name in ("env", "algo", "bonus")}
     fields: list[Any] = []
@@ -184,10 +185,10 @@ def _with_settings(argv: list[str], constructor: dict[str, Any]) -> type:
         defaults = envs.settings(chosen["env"], **constructor)
         typed = [(name, type(value), value) for name, value in defaults.items() if _is_scalar(value)]
         fields.append(_nested("env", dataclasses.make_dataclass("EnvSettings", typed, frozen=True)))
-    for package, kind in ((algos, "algo"), (bonuses, "bonus")):
-        default = runs.component(package, kind, chosen[kind] or getattr(Train, kind), {})
-        if default is not None:
-            fields.append(_nested(kind, type(default)))
+    fields.append(_nested("algo", type(runs.make_learner(chosen["algo"] or Train.algo, {}))))
+    expression = expressions.parse(chosen["bonus"] or Train.bonus)
+    if expression is not None:
+        fields.append(_nested("bonus", expressions.settings_class(expression)))
     return dataclasses.make_dataclass("Train", fields, bases=(Train,), namespace={"__doc__": Train.__doc__})
 
 
@@ -219,9 +220,10 @@ def _is_scalar(value: Any) -> bool:
 
 
 def _settings(settings: Any) -> dict[str, Any]:
-    """Every setting that JSON can hold, which leaves out a user's own functions."""
+    """Every setting that JSON can hold, which leaves out a user's own functions; those of parts are nested."""
     found = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    return {name: value for name, value in found.items() if _is_scalar(value) or isinstance(value, tuple)}
+    found = {name: _settings(value) if dataclasses.is_dataclass(value) else value for name, value in found.items()}
+    return {name: value for name, value in found.items() if _is_scalar(value) or isinstance(value, (tuple, dict))}
 
 
 def _train(command: Train) -> None:
@@ -261,7 +263,7 @@ def _train(command: Train) -> None:
 
 
 def _next_folder(name: str) -> Path:
-    number = 1
+    name, number = re.sub(r"[^\w.-]+", "-", name).strip("-"), 1
     while (folder := Path("runs") / f"{name}-{number}").exists():
         number += 1
     return folder

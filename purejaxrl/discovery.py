@@ -5,7 +5,11 @@ So a new bonus or algorithm is one new file, and the command line, ``list`` and 
 
 import importlib
 import pkgutil
+from collections.abc import Iterable, Mapping
 from types import ModuleType
+from typing import Any
+
+from purejaxrl.types import check_choice
 
 
 def names(package: ModuleType) -> list[str]:
@@ -25,3 +29,14 @@ def load(package: ModuleType, name: str) -> type:
             if isinstance(value, type) and public.lower() == name.lower() and value.__module__ == module.__name__:
                 return value
     raise AttributeError(f"module {package.__name__!r} has no attribute {name!r}")
+
+
+def construct(cls: type, settings: Mapping[str, Any], known: Iterable[str], label: str) -> Any:
+    """``cls(**settings)``, where lists, as JSON has them, become tuples.
+
+    Raises:
+      SettingError: for a setting that is not among the `known`, with the nearest ones.
+    """
+    for name in settings:
+        check_choice(name, known, label)
+    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()})

@@ -89,6 +89,11 @@ class Composition(Weighted):
         }
         return tuple(state for state, _ in done), metrics
 
+    def statistics(self, state: PyTree, obs: PyTree) -> Array:
+        """What SOFE shows the policy: the statistics of all parts that have them, side by side."""
+        each = zip(self.parts, state, strict=True)
+        return jnp.concatenate([part.statistics(own, obs) for part, own in each if has_statistics(part)], axis=-1)
+
 
 class Sum(Composition):
     """Σ of the parts' weighted values."""
@@ -106,6 +111,12 @@ class Product(Composition):
 
     def combine(self, values: list[Array]) -> Array:
         return functools.reduce(operator.mul, values)
+
+
+def has_statistics(bonus: Any) -> bool:
+    """Whether the bonus, or one of its parts, has statistics to show."""
+    parts = getattr(bonus, "parts", ())
+    return any(map(has_statistics, parts)) if parts else callable(getattr(bonus, "statistics", None))
 
 
 def warmup_steps(bonus: Any) -> int:

@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import math
+import shlex
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from purejaxrl import files, metrics, runs, stats
+from purejaxrl import expressions, files, metrics, runs, stats
 from purejaxrl.types import SettingError
 
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]  # Okabe & Ito: safe for colour blindness
@@ -103,9 +104,8 @@ def _labels(configs: list[runs.Config]) -> list[str]:
     """Algorithm and bonus, with the environment where it differs, numbered where that is not enough."""
     names = []
     for config in configs:
-        parts = runs.build(dataclasses.replace(config, visits=False))
-        bonus = " alone" if parts.bonus is None else f" + {type(parts.bonus).__name__}"
-        names.append(type(parts.learner).__name__ + bonus)
+        learner, bonus = runs.make_learner(config.algo, {}), expressions.parse(config.bonus)
+        names.append(type(learner).__name__ + (" alone" if bonus is None else f" + {bonus}"))
     if len({config.env for config in configs}) > 1:
         names = [f"{name} on {config.env}" for name, config in zip(names, configs, strict=True)]
     return [
@@ -220,7 +220,7 @@ def _command(config: runs.Config) -> str:
     words = ["purejaxrl train", f"--env {config.env}"]
     for kind in ("env", "algo", "bonus"):
         if kind != "env" and getattr(config, kind) != "none":
-            words.append(f"--{kind} {getattr(config, kind)}")
+            words.append(f"--{kind} {shlex.quote(getattr(config, kind))}")
         words += _flags(config, kind)
     words += [f"--total-steps {config.total_steps}", f"--num-envs {config.num_envs}"]
     words += [f"--seeds {config.seeds}", f"--seed {config.seed}", *(["--visits"] if config.visits else [])]
@@ -233,19 +233,25 @@ def _flags(config: runs.Config, kind: str) -> list[str]:
     if kind == "env":
         constructor = runs.envs.constructor_settings(config.env)
         given = {name: value for name, value in settings.items() if name in constructor}
-        defaults = runs.envs.settings(config.env, **given) | constructor
-    else:
-        package = {"algo": runs.algos, "bonus": runs.bonuses}[kind]
-        default = runs.component(package, kind, getattr(config, kind), {})
-        defaults = {} if default is None else dataclasses.asdict(default)
+        return _differing(kind, settings, runs.envs.settings(config.env, **given) | constructor)
+    if kind == "algo":
+        return _differing(kind, settings, dataclasses.asdict(runs.make_learner(config.algo, {})))
+    expression = expressions.parse(config.bonus)
+    return [] if expression is None else _differing(kind, settings, expressions.settings_class(expression)())
+
+
+def _differing(prefix: str, settings: dict[str, Any], defaults: Any) -> list[str]:
+    """Flags of the settings that are not the defaults, a mapping or a dataclass; nested ones have dotted names."""
     found = []
     for name, value in settings.items():
-        plain = list(defaults[name]) if isinstance(defaults[name], tuple) else defaults[name]
-        flag = f"--{kind}.{name.replace('_', '-')}"
-        if value == plain:
+        default = defaults[name] if isinstance(defaults, dict) else getattr(defaults, name)
+        flag = f"--{prefix}.{name.replace('_', '-')}"
+        if isinstance(value, dict):
+            found += _differing(f"{prefix}.{name}", value, default)
+        elif value == (list(default) if isinstance(default, tuple) else default):
             continue
-        if isinstance(value, bool):
-            found.append(flag if value else f"--{kind}.no-{name.replace('_', '-')}")
+        elif isinstance(value, bool):
+            found.append(flag if value else f"--{prefix}.no-{name.replace('_', '-')}")
         else:
             found.append(f"{flag} {' '.join(map(str, value)) if isinstance(value, list) else value}")
     return found

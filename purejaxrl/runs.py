@@ -25,7 +25,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from purejaxrl import algos, bonuses, checkpoint, discovery, envs, evaluation, files, metrics
+from purejaxrl import algos, checkpoint, discovery, envs, evaluation, expressions, files, metrics
 from purejaxrl.lanes import Lanes, lane_keys
 from purejaxrl.progress import Progress
 from purejaxrl.train import Train, TrainState, make_train
@@ -67,19 +67,25 @@ class Components:
     cells: envs.Cells | None  # when visits are counted
 
 
-def component(package: Any, kind: str, name: str, settings: dict[str, Any]) -> Any:
-    """The named learner or bonus with these settings; "none" is no bonus.
+def make_learner(name: str, settings: dict[str, Any]) -> Any:
+    """The named learner with these settings.
 
     Raises:
       SettingError: for an unknown name or setting, with the nearest ones.
     """
-    if package is bonuses and name == "none":
-        return None
-    check_choice(name, [*discovery.names(package), *(["none"] if package is bonuses else [])], kind)
-    cls = discovery.load(package, name)
-    for field in settings:
-        check_choice(field, [field.name for field in dataclasses.fields(cls)], kind)
-    return cls(**{field: tuple(value) if isinstance(value, list) else value for field, value in settings.items()})
+    check_choice(name, discovery.names(algos), "algo")
+    cls = discovery.load(algos, name)
+    return discovery.construct(cls, settings, [field.name for field in dataclasses.fields(cls)], "algo")
+
+
+def make_bonus(text: str, settings: dict[str, Any]) -> Any:
+    """The bonus of an expression like "rnd" or "e3b*rnd" with these settings; None of "none".
+
+    Raises:
+      SettingError: for an unknown name or setting, with the nearest ones.
+    """
+    expression = expressions.parse(text)
+    return None if expression is None else expressions.make(expression, settings)
 
 
 def build(config: Config) -> Components:
@@ -89,8 +95,8 @@ def build(config: Config) -> Components:
       SettingError: where a name or a setting is wrong.
     """
     env, env_params = envs.make(config.env, **config.env_settings)
-    learner = component(algos, "algo", config.algo, config.algo_settings)
-    bonus = component(bonuses, "bonus", config.bonus, config.bonus_settings)
+    learner = make_learner(config.algo, config.algo_settings)
+    bonus = make_bonus(config.bonus, config.bonus_settings)
     cells = envs.cells(env) if config.visits else None
     if config.visits and cells is None:
         raise SettingError(f"visits: {config.env} has no discretised state to count; leave it off")

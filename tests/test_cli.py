@@ -137,6 +137,29 @@ def test_report(run_folder, tmp_path, capsys):
     assert "PPO + RND (2)" in page
 
 
+def test_bonuses_combined_by_their_expression(tmp_path, capsys):
+    out = tmp_path / "both"
+    bonus = ["--bonus", "sofe(counts*rnd)", "--bonus.coef", 0.5, "--bonus.product.counts.episodic"]
+    bonus += ["--bonus.product.rnd.hidden", 8, "--bonus.product.rnd.warmup-steps", 20]
+    assert main("train", *TINY, *bonus, "--total-steps", 200, "--out", out) == 0
+    settings = json.loads((out / "config.json").read_text())["bonus_settings"]
+    assert settings["product"]["counts"]["episodic"] is True
+    assert "product_0/rnd_1/rnd_loss" in pd.read_parquet(out / "metrics.parquet")
+    assert main("eval", out, "--episodes", 2) == 0
+    assert main("report", out) == 0
+    page = (out / "report.html").read_text()
+    assert (
+        "--bonus &#39;sofe(counts*rnd)&#39; --bonus.coef 0.5 --bonus.product.counts.episodic "
+        "--bonus.product.rnd.warmup-steps 20 --bonus.product.rnd.hidden 8"
+    ) in page
+    assert "PPO + SOFE(Counts * RND)" in page
+    capsys.readouterr()
+    assert main("train", *TINY, "--bonus", "counts*rnd", "--help") == 0
+    assert "--bonus.rnd.learning-rate" in capsys.readouterr().out
+    assert main("train", *TINY, "--bonus", "counts*rnd", "--bonus.rnd.coef", -1) == 2
+    assert "bonus.rnd.coef must be finite and >= 0" in capsys.readouterr().err
+
+
 def test_list(capsys):
     assert main("list") == 0
     shown = capsys.readouterr().out

@@ -140,6 +140,17 @@ def test_sofe_of_lifelong_counts_keeps_them_for_evaluation():
     np.testing.assert_allclose(bonus.features(fresh, jnp.ones((4, 1)))[:, 0], 1 / np.sqrt(1 + 240 / 3), rtol=1e-5)
 
 
+def test_sofe_of_a_composition_shows_what_its_parts_have():
+    counts, e3b = Counts(episodic=True, table_size=64), E3B(hidden=(4,), embedding_size=3)
+    bonus = SOFE(bonus=counts * RND(warmup_steps=0, hidden=(4,)) * e3b)
+    train = learners.bind(probes.Clock(), algos.PPO(num_steps=6, hidden=(4,)), bonus=bonus, num_envs=4, total_steps=24)
+    state = jax.jit(train.init)(jax.random.key(0))
+    ((first, _), last), obs = state.bonus[0], state.obs
+    shown = np.concatenate([counts.statistics(first, obs), e3b.statistics(last, obs)], axis=-1)
+    np.testing.assert_array_equal(bonus.features(state.bonus, obs), shown)
+    assert train.learner_spec.num_features == 4
+
+
 @pytest.mark.parametrize(
     ("bonus", "message"),
     [
@@ -148,6 +159,10 @@ def test_sofe_of_lifelong_counts_keeps_them_for_evaluation():
         (lambda: Counts() * RND(num_minibatches=10**6, warmup_steps=0), r"bonus.num_minibatches must be at most"),
         (lambda: Counts() * SOFE(bonus=Counts()), r"parts\[1\]: SOFE must wrap the whole composition"),
         (SOFE, r"bonus.bonus must be a bonus with a method `statistics`"),
+        (
+            lambda: SOFE(bonus=RND(warmup_steps=0) * RND(warmup_steps=0)),
+            r"bonus.bonus must be a bonus with a method `statistics`.* got Product",
+        ),
         (lambda: SOFE(bonus=RND(warmup_steps=0)), r"bonus.bonus must be a bonus with a method `statistics`.* got RND"),
     ],
 )

@@ -19,7 +19,7 @@ ALLOWED = {
     "returns": set(),
     "moments": set(),
     "distributions": set(),
-    "discovery": set(),
+    "discovery": {"types"},
     "stats": set(),
     "exploration": {"types"},
     "distributional": set(),
@@ -60,7 +60,17 @@ ALLOWED = {
     "metrics": {"types", "files"},
     "progress": set(),
 }
-TOP = {"runs", "lanes", "sweeps", "bench", "report", "cli", "__init__", "__main__"}  # on top: these may import anything
+TOP = {
+    "runs",
+    "expressions",
+    "lanes",
+    "sweeps",
+    "bench",
+    "report",
+    "cli",
+    "__init__",
+    "__main__",
+}  # on top: these may import anything
 
 
 def imports(path):

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from purejaxrl import intrinsic
 from purejaxrl.intrinsic import Composition
 from purejaxrl.types import Array, PyTree, SettingError, Spec
 
 
 class SOFE(Composition):
-    """Another bonus, whose statistics the policy sees; from Python only.
+    """Another bonus, whose statistics the policy sees: sofe(e3b), from Python ``SOFE(bonus=E3B())``.
 
-    ``SOFE(bonus=E3B())``, or of another bonus that has ``statistics(state, obs)``.
+    Any bonus that has ``statistics(state, obs)`` will do, and a composition with such a part.
     """
 
     bonus: Any = None  # the wrapped bonus, weighed by its own settings first
@@ -30,7 +31,7 @@ class SOFE(Composition):
         return value
 
     def check(self, spec: Spec) -> None:
-        if not callable(getattr(self.bonus, "statistics", None)):
+        if not intrinsic.has_statistics(self.bonus):
             wanted = "a bonus with a method `statistics`: SOFE(bonus=E3B()) or SOFE(bonus=Counts(episodic=True))"
             raise SettingError(f"bonus.bonus must be {wanted}, got {type(self.bonus).__name__}")
         super().check(spec)
