@@ -14,6 +14,7 @@ from flax import struct
 
 from purejaxrl import intrinsic, stepping
 from purejaxrl import visits as ground_truth
+from purejaxrl.resets import FreshResets
 from purejaxrl.types import (
     NORMALISERS,
     Array,
@@ -57,25 +58,6 @@ class Result(NamedTuple):
     metrics: Metrics  # each [num_updates, ...]
 
 
-class FreshResets(struct.PyTreeNode):
-    """The environment's own resets."""
-
-    env: Any = struct.field(pytree_node=False)
-    env_params: PyTree
-
-    def init(self, key: Array, spec: Spec) -> PyTree:
-        del key, spec
-        return ()
-
-    def observe(self, state: PyTree, env_state: PyTree, transition: Transition) -> PyTree:
-        del env_state, transition
-        return state
-
-    def reset(self, state: PyTree, key: Array) -> tuple[PyTree, PyTree]:
-        del state
-        return stepping.reset(self.env, self.env_params, key)
-
-
 def make_train(
     env: Any,
     learner: Learner,
@@ -97,7 +79,8 @@ def make_train(
       num_envs: environments stepped in parallel.
       total_steps: environment steps over all envs, a bonus's warm-up included. Rounded down to whole updates of
         ``num_envs * learner.num_steps``, with a warning that says so; `Train.env_steps` is what really runs.
-      resets: where episodes start; None means the environment's own resets.
+      resets: where episodes start: None means the environment's own resets at every step, ``PooledResets()`` prepares
+        a few episodes at each step, for environments whose resets are dear.
       visits: ``(cell_fn, num_cells)`` counts exactly how often each cell ``cell_fn(env_state) -> int32`` is arrived at
         (state before auto-reset), in ``state.visits``; a negative id is not counted. Off, it costs nothing.
 
@@ -148,8 +131,8 @@ def make_train(
         num_updates=num_updates,
         has_bonus=bonus is not None,
     )
-    if resets is None:
-        resets = FreshResets(env, env_params)
+    resets = FreshResets() if resets is None else resets
+    _check_fit(resets, spec)
     _check_fit(bonus, spec)
     train = Train(env, learner, bonus, env_params, resets, visits, spec, warmup)
     _check_fit(learner, train.learner_spec)
@@ -183,8 +166,8 @@ class Train:
     def _start(self, key: Array, bonus_key: Array, resets_key: Array, env_key: Array) -> TrainState:
         """The state at the first step, but for what is the learner's."""
         num_envs = self.spec.num_envs
-        resets = self.resets.init(resets_key, self.spec)
-        obs, env_state = self._reset(resets, env_key)
+        resets = self.resets.init(resets_key, self.spec, self._begin)
+        resets, obs, env_state = self._reset(resets, env_key, jnp.ones(num_envs, bool))
         return TrainState(
             learner=None,
             bonus=None if self.bonus is None else self.bonus.init(bonus_key, self.spec),
@@ -295,8 +278,8 @@ class Train:
         )
         resets = self.resets.observe(state.resets, env_state, transition)
         done = terminated | truncated
-        fresh = self._reset(resets, reset_key)
-        obs, env_state = jax.tree.map(lambda new, old: _where(done, new, old), fresh, (next_obs, env_state))
+        resets, *fresh = self._reset(resets, reset_key, done)
+        obs, env_state = jax.tree.map(lambda new, old: _where(done, new, old), tuple(fresh), (next_obs, env_state))
         episode_return, episode_length = state.episode_return + reward, state.episode_length + 1
         env_steps = state.env_steps + self.spec.num_envs
         found = (state.first_reward < 0) & (reward > 0).any()
@@ -329,19 +312,23 @@ class Train:
         steps = jax.random.split(scan_key, self.warmup), jnp.arange(self.warmup) == self.warmup - 1
         warm, batch = jax.lax.scan(random_step, state, steps)
         bonus_state, _ = self.bonus.update(warm.bonus, update_key, batch)
-        obs, env_state = self._reset(warm.resets, reset_key)
+        resets, obs, env_state = self._reset(warm.resets, reset_key, jnp.ones(self.spec.num_envs, bool))
         return state.replace(
             bonus=bonus_state,
             obs=obs,
             env=env_state,
-            resets=warm.resets,
+            resets=resets,
             visits=warm.visits,
             env_steps=warm.env_steps,
             first_reward=warm.first_reward,
         )
 
-    def _reset(self, resets: PyTree, key: Array) -> tuple[PyTree, PyTree]:
-        return jax.vmap(self.resets.reset, (None, 0))(resets, jax.random.split(key, self.spec.num_envs))
+    def _reset(self, resets: PyTree, key: Array, done: Array) -> tuple[PyTree, PyTree, PyTree]:
+        return self.resets.reset(resets, key, done, self._begin)
+
+    def _begin(self, key: Array) -> tuple[PyTree, PyTree]:
+        """One episode's first observation and state, as the environment makes them."""
+        return stepping.reset(self.env, self.env_params, key)
 
     def _random_actions(self, key: Array, mask: Array | None) -> Array:
         act = jax.vmap(functools.partial(stepping.random_action, self.env, self.env_params))
@@ -376,7 +363,7 @@ class Train:
             return self.spec
 
         def features(key):
-            obs, _ = self._reset(self.resets.init(key, self.spec), key)
+            obs = self._start(*jax.random.split(key, 4)).obs
             return self.bonus.features(self.bonus.init(key, self.spec), obs)
 
         shape = jax.eval_shape(features, jax.random.key(0)).shape

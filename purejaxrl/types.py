@@ -22,6 +22,7 @@ from jax.core import Tracer
 Array = jax.Array
 PyTree = Any
 Metrics = Mapping[str, Array]
+StartFn = Callable[[Array], tuple[PyTree, PyTree]]
 RewardFn = Callable[["Transition", PyTree], Array]
 
 NORMALISERS = ("none", "std", "return_std")  # what a bonus is divided by: nothing, its std, the std of its return
@@ -160,16 +161,22 @@ class Bonus(Protocol):
 
 
 class Resets(Protocol):
-    """Where episodes start: afresh, from a pool, or from an archive."""
+    """Where episodes start: afresh, from a pool, or from an archive. May also define ``check(spec)``.
 
-    def init(self, key: Array, spec: Spec) -> PyTree: ...
+    ``start(key)`` begins one episode as the environment does: ``(obs, env_state)``.
+    """
+
+    def init(self, key: Array, spec: Spec, start: StartFn) -> PyTree: ...
 
     def observe(self, state: PyTree, env_state: PyTree, transition: Transition) -> PyTree:
         """See every step, leading axis ``[num_envs]``; `env_state` is the state before auto-reset."""
         ...
 
-    def reset(self, state: PyTree, key: Array) -> tuple[PyTree, PyTree]:
-        """Return the first observation and state of one episode (no leading axis; the loop vmaps over keys)."""
+    def reset(self, state: PyTree, key: Array, done: Array, start: StartFn) -> tuple[PyTree, PyTree, PyTree]:
+        """Return the state, and where each env would begin: obs and env states, leaves ``[num_envs, ...]``.
+
+        Called at every step; only the rows where `done` (bool ``[num_envs]``) is true are used.
+        """
         ...
 
 
