@@ -87,7 +87,7 @@ class SparsePendulum(pendulum.Pendulum):
 
 @struct.dataclass
 class DeceptiveMountainCarParams(mountain_car.EnvParams):
-    trap_position: float = -1.0
+    trap_position: float = -0.9
     trap_reward: float = 0.1
 
 
