@@ -195,7 +195,7 @@ def test_swing_up_episodes_start_and_end_as_bsuite_s():
             _, state, reward, terminated, _ = env.step_env(None, state, action, params)
             return state, (reward, terminated | env.is_truncated(state, params))
 
-        rewards, ends = jax.jit(lambda state: jax.lax.scan(one, state, None, 1_100)[1])(start)  # noqa: B023
+        rewards, ends = jax.jit(lambda state: jax.lax.scan(one, state, None, 1_100)[1])(start)
         assert int(np.argmax(ends)) + 1 == length
         np.testing.assert_allclose(rewards[: length - 1].sum(), total, atol=1e-3)
         assert (length == 1001) == (action == 1)

@@ -95,7 +95,7 @@ def test_values_of_the_chain_by_hand():
     np.testing.assert_allclose(env.values(0.9), far, rtol=1e-9)
     np.testing.assert_allclose(env.action_values(0.9)[:, 0], [0.001 + 0.9 * far[0], *(0.9 * far[:-1])], rtol=1e-9)
     near = 0.001 * 0.1 ** np.arange(6) / 0.9
-    np.testing.assert_allclose(env.values(0.1), np.maximum(near, 0.1 ** np.arange(5, -1, -1) / 0.9), rtol=1e-9)
+    np.testing.assert_allclose(env.values(0.1), np.maximum(near, 0.1 ** np.arange(5, -1, -1) / 0.9), rtol=1e-7)
 
 
 def test_river_swim_is_worth_the_swim():
@@ -157,5 +157,5 @@ def test_what_is_improbable_is_refused():
         TabularMDP(good, good[0], [1, 0], 5)
     with pytest.raises(SettingError, match="did you mean one-hot"):
         purejaxrl.make("Chain-v0", observation="one_hot")
-    with pytest.raises(SettingError, match="gamma must be < 1"):
+    with pytest.raises(SettingError, match=r"gamma must be .* < 1"):
         purejaxrl.make("Chain-v0")[0].values(1.0)
