@@ -9,26 +9,44 @@ from typing import Any
 import gymnax
 from gymnax import registration
 
+from purejaxrl.envs.bsuite import BsuiteCartPoleSwingUp, BsuiteDeepSea
 from purejaxrl.envs.cartpole import PositionOnlyCartPole
 from purejaxrl.envs.maps import Cells, cells
-from purejaxrl.envs.mountaincar import SparseMountainCar
 from purejaxrl.envs.spaces import MultiDiscrete
+from purejaxrl.envs.sparse import (
+    DeceptiveMountainCar,
+    SparseAcrobot,
+    SparseMountainCar,
+    SparseMountainCarContinuous,
+    SparsePendulum,
+)
 from purejaxrl.envs.stress import DelayedReward, FixedLayouts, NoisyTV, SparseReward, StickyActions
+from purejaxrl.envs.tabular import Chain, RandomMDP, RiverSwim, TabularMDP
 from purejaxrl.envs.wrappers import FrameStack, RescaleObservation
 from purejaxrl.types import SettingError, check_choice, check_int, check_number
 
 __all__ = [
+    "BsuiteCartPoleSwingUp",
+    "BsuiteDeepSea",
     "Cells",
+    "Chain",
+    "DeceptiveMountainCar",
     "DelayedReward",
     "FixedLayouts",
     "FrameStack",
     "MultiDiscrete",
     "NoisyTV",
     "PositionOnlyCartPole",
+    "RandomMDP",
     "RescaleObservation",
+    "RiverSwim",
+    "SparseAcrobot",
     "SparseMountainCar",
+    "SparseMountainCarContinuous",
+    "SparsePendulum",
     "SparseReward",
     "StickyActions",
+    "TabularMDP",
     "cells",
     "constructor_settings",
     "ids",
@@ -37,8 +55,17 @@ __all__ = [
 ]
 
 for _env_id, _env in {
+    "BsuiteCartPoleSwingUp-v0": BsuiteCartPoleSwingUp,
+    "BsuiteDeepSea-v0": BsuiteDeepSea,
+    "Chain-v0": Chain,
+    "DeceptiveMountainCar-v0": DeceptiveMountainCar,
     "PositionOnlyCartPole-v1": PositionOnlyCartPole,
+    "RandomMDP-v0": RandomMDP,
+    "RiverSwim-v0": RiverSwim,
+    "SparseAcrobot-v0": SparseAcrobot,
     "SparseMountainCar-v0": SparseMountainCar,
+    "SparseMountainCarContinuous-v0": SparseMountainCarContinuous,
+    "SparsePendulum-v0": SparsePendulum,
 }.items():
     if _env_id not in gymnax.registered_envs:
         gymnax.register(_env_id, _env)
