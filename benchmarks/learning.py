@@ -79,7 +79,7 @@ class Score(NamedTuple):
 PPO = {"num_envs": 16, "num_steps": 128, "num_epochs": 4, "num_minibatches": 16, "learning_rate": 1e-3, "gamma": 0.99}
 PPO |= {"gae_lambda": 0.95, "clip_eps": 0.2, "ent_coef": 0.01, "vf_coef": 0.5, "activation": "tanh"}
 PPO_BOX = PPO | {"ent_coef": 0.0, "normalise": True}
-PPO_GRID = PPO | {"num_envs": 64, "activation": "relu"}
+PPO_GRID = PPO | {"num_envs": 64, "activation": "relu", "learning_rate": 2.5e-4}  # CleanRL's for Atari
 
 PQN = {"num_envs": 16, "num_steps": 128, "num_epochs": 4, "num_minibatches": 16, "learning_rate": 5e-4, "gamma": 0.99}
 PQN |= {"lam": 0.9, "epsilon_start": 1.0, "epsilon_end": 0.05, "exploration_fraction": 0.5}
