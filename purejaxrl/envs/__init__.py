@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from typing import Any
 
 import gymnax
 from gymnax import registration
 
+from purejaxrl.envs import minigrid
 from purejaxrl.envs.cartpole import PositionOnlyCartPole
 from purejaxrl.envs.maps import Cells, cells
 from purejaxrl.envs.mountaincar import SparseMountainCar
@@ -33,12 +35,14 @@ __all__ = [
     "constructor_settings",
     "ids",
     "make",
+    "minigrid",
     "settings",
 ]
 
 for _env_id, _env in {
     "PositionOnlyCartPole-v1": PositionOnlyCartPole,
     "SparseMountainCar-v0": SparseMountainCar,
+    **{name: functools.partial(family, **kwargs) for name, (family, kwargs) in minigrid.TASKS.items()},
 }.items():
     if _env_id not in gymnax.registered_envs:
         gymnax.register(_env_id, _env)
