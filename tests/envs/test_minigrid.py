@@ -49,13 +49,28 @@ def encoded_grid(env):
 
 def converted(env_id, env):
     """Our state of their level."""
-    mission, places = EXTRAS.get(env_id.split("-")[1].rstrip("0123456789S"), lambda env: ((), ()))(env)
+    mission, places = EXTRAS.get(ours.TASKS[env_id][0], lambda env: ((), ()))(env)
     x, y = env.agent_pos
-    state = engine.start(encoded_grid(env), y, x, env.agent_dir, mission=mission, places=[(y, x) for x, y in places])
+    places = tuple((y, x) for x, y in places)
+    state = engine.start(encoded_grid(env), y, x, env.agent_dir, mission=mission, places=places)
     return state.replace(carrying=jnp.uint16(encoded(env.carrying)), time=jnp.int32(env.step_count))
 
 
-EXTRAS = {}
+def object_and_door(env):
+    doors = [(x, y) for x in range(env.width) for y in range(env.height) if is_door(env.grid.get(x, y))]
+    return (encoded(env.obj),), doors
+
+
+def is_door(thing):
+    return isinstance(thing, world_object.Door)
+
+
+EXTRAS = {
+    ours.KeyCorridor: lambda env: ((encoded(env.obj),), ()),
+    ours.ObstructedMaze: lambda env: ((encoded(env.obj),), ()),
+    ours.Unlock: lambda env: ((), (env.door.cur_pos,)),
+    ours.UnlockPickup: object_and_door,
+}
 
 
 # Play.
