@@ -1,11 +1,13 @@
 """MiniGrid beside the `minigrid` package: the same levels and actions in both, and levels drawn alike."""
 
 import functools
+import operator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 import purejaxrl
 from purejaxrl.envs import minigrid as ours
@@ -20,7 +22,7 @@ STEPS, SEEDS = 128, 4
 
 @functools.cache
 def reference(env_id):
-    family, settings = ours.TASKS[env_id]
+    _, settings = ours.TASKS[env_id]
     if env_id in NOT_THEIRS:
         from minigrid.envs import MultiRoomEnv
 
@@ -76,17 +78,26 @@ EXTRAS = {
 # Play.
 
 
-@functools.cache
+PLAYERS = {}
+
+
 def player(env_id):
-    """A jitted scan of our steps over an action sequence, and how a level starts."""
+    """A jitted scan of our steps over an action sequence, and how a level starts; tasks of one shape share it."""
     env, params = purejaxrl.make(env_id)
 
-    def step(state, action):
-        obs, state, reward, terminated, _ = env.step_env(jax.random.key(0), state, action, params)
-        image = obs[0] if isinstance(obs, tuple) else obs
-        return state, (image, reward, terminated, env.is_truncated(state, params), state)
+    def play(state, actions, params):
+        def step(state, action):
+            obs, state, reward, terminated, _ = env.step_env(jax.random.key(0), state, action, params)
+            return state, (image_of(obs), reward, terminated, env.is_truncated(state, params), state)
 
-    return jax.jit(lambda state, actions: jax.lax.scan(step, state, actions)[1]), jax.jit(env.get_obs)
+        return image_of(env.get_obs(state)), jax.lax.scan(step, state, actions)[1]
+
+    play = PLAYERS.setdefault((type(env), env.height, env.width), jax.jit(play))
+    return lambda state, actions: play(state, actions, params)
+
+
+def image_of(obs):
+    return obs[0] if isinstance(obs, tuple) else obs
 
 
 def wander(env, rng):
@@ -126,7 +137,7 @@ def placed_by_something(env, rng):
 def replay(env_id, seeds=SEEDS, steps=STEPS):
     """Play both over the same levels and actions; what differs fails. Returns the steps and what was met."""
     env, rng = reference(env_id), np.random.default_rng(0)
-    scan, first_obs = player(env_id)
+    play = player(env_id)
     count, met = 0, {"reward": 0, "terminated": 0, "carried": 0, "door": 0, "truncated": 0}
     for seed in range(seeds):
         obs, _ = env.reset(seed=seed)
@@ -136,9 +147,7 @@ def replay(env_id, seeds=SEEDS, steps=STEPS):
         if seed % 4 == 3:
             env.step_count = env.max_steps - 10
         state = converted(env_id, env)
-        shown = first_obs(state)
-        np.testing.assert_array_equal(shown[0] if isinstance(shown, tuple) else shown, obs["image"])
-        actions, theirs = [], []
+        actions, theirs, obs0 = [], [], obs["image"]
         for _ in range(steps):
             action = int(wander(env, rng))
             obs, reward, terminated, truncated, _ = env.step(action)
@@ -147,8 +156,10 @@ def replay(env_id, seeds=SEEDS, steps=STEPS):
             if terminated or truncated:
                 break
         length = len(actions)
-        found = jax.tree.map(np.asarray, scan(state, jnp.array(actions + [0] * (steps - length))))
-        image, reward, terminated, truncated, states = jax.tree.map(lambda leaf: leaf[:length], found)
+        first, found = jax.tree.map(np.asarray, play(state, jnp.array(actions + [0] * (steps - length))))
+        np.testing.assert_array_equal(first, obs0)
+        cut = slice(length)
+        image, reward, terminated, truncated, states = jax.tree.map(operator.itemgetter(cut), found)
         expected = [np.stack(leaves) for leaves in zip(*theirs, strict=True)]
         np.testing.assert_array_equal(image, expected[0])
         np.testing.assert_allclose(reward, expected[1], rtol=1e-6)
@@ -167,5 +178,80 @@ def replay(env_id, seeds=SEEDS, steps=STEPS):
 
 @pytest.mark.parametrize("env_id", ours.TASKS)
 def test_replay_is_minigrid_s(env_id):
-    count, met = replay(env_id)
+    count, _ = replay(env_id)
     assert count > 20
+
+
+# Levels.
+
+
+def their_levels(env_id, count):
+    """Grids ``[count, height, width]``, agents ``[count, 3]`` as row, column, direction."""
+    env, grids, agents = reference(env_id), [], []
+    env.reset(seed=0)
+    for _ in range(count):
+        env.agent_pos = (-1, -1)
+        env._gen_grid(env.width, env.height)
+        grids.append(encoded_grid(env))
+        agents.append((env.agent_pos[1], env.agent_pos[0], env.agent_dir))
+    return np.stack(grids), np.array(agents)
+
+
+def our_levels(env_id, count, seed=1):
+    env, _ = purejaxrl.make(env_id)
+    states = jax.jit(jax.vmap(env.generate))(jax.random.split(jax.random.key(seed), count))
+    return np.asarray(states.grid), np.stack([states.y, states.x, states.direction], 1)
+
+
+def features(grids, agents):
+    """Discrete numbers of each level, ``[features, count]``: every cell, the agent, what is ahead, counts, places."""
+    count, height, width = grids.shape
+    index, (y, x, direction) = np.arange(count), agents.T
+    dy, dx = np.array([[0, 1], [1, 0], [0, -1], [-1, 0]])[direction].T
+    kinds = grids & 15
+    rows, columns = np.mgrid[:height, :width]
+    found = [*grids.reshape(count, -1).T, y, x, y * width + x, direction, grids[index, y + dy, x + dx]]
+    for kind in range(1, 11):
+        mask = kinds == kind
+        found += [mask.sum((1, 2)), (mask * columns).sum((1, 2)), (mask * rows).sum((1, 2))]
+        found.append((mask * (np.abs(rows - y[:, None, None]) + np.abs(columns - x[:, None, None]))).sum((1, 2)))
+        found += [(mask & (grids >> 4 & 7 == hue)).sum((1, 2)) for hue in range(6)]
+    return np.stack(found)
+
+
+def least_p(ours, theirs):
+    """The least p-value of chi-square tests that each feature is distributed alike, times their number."""
+    values = []
+    for a, b in zip(ours, theirs, strict=True):
+        kinds, index = np.unique(np.concatenate([a, b]), return_inverse=True)
+        table = np.stack([np.bincount(part, minlength=len(kinds)) for part in np.split(index, [len(a)])])
+        rare = table.sum(0) < 10
+        table = np.concatenate([table[:, ~rare], table[:, rare].sum(1, keepdims=True)], 1)
+        table = table[:, table.sum(0) >= 10]
+        if table.shape[1] > 1:
+            values.append(stats.chi2_contingency(table, correction=False).pvalue)
+    return min(values, default=1.0) * len(values)
+
+
+SAMPLED = {
+    "MiniGrid-Empty-Random-6x6-v0": 1500,
+    "MiniGrid-DoorKey-6x6-v0": 1500,
+    "MiniGrid-FourRooms-v0": 800,
+    "MiniGrid-MultiRoom-N4-S5-v1": 800,
+    "MiniGrid-MultiRoom-N6-v0": 400,
+    "MiniGrid-KeyCorridorS3R3-v0": 1000,
+    "MiniGrid-KeyCorridorS4R3-v0": 800,
+    "MiniGrid-Unlock-v0": 800,
+    "MiniGrid-BlockedUnlockPickup-v0": 1000,
+    "MiniGrid-ObstructedMaze-1Dlhb-v0": 800,
+    "MiniGrid-ObstructedMaze-2Dlhb-v0": 600,
+    "MiniGrid-ObstructedMaze-2Q-v1": 600,
+}
+
+
+@pytest.mark.parametrize("env_id", SAMPLED)
+def test_levels_are_drawn_alike(env_id):
+    count = SAMPLED[env_id]
+    p = least_p(features(*our_levels(env_id, count)), features(*their_levels(env_id, count)))
+    print(env_id, "p", p)
+    assert p > 1e-3
