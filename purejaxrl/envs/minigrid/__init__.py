@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+from purejaxrl.envs.minigrid.crossing import Crossing
+from purejaxrl.envs.minigrid.distshift import DistShift
 from purejaxrl.envs.minigrid.doorkey import DoorKey
+from purejaxrl.envs.minigrid.dynamicobstacles import DynamicObstacles
 from purejaxrl.envs.minigrid.empty import Empty
 from purejaxrl.envs.minigrid.engine import MiniGrid, State
 from purejaxrl.envs.minigrid.fourrooms import FourRooms
 from purejaxrl.envs.minigrid.keycorridor import KeyCorridor
+from purejaxrl.envs.minigrid.lavagap import LavaGap
+from purejaxrl.envs.minigrid.memory import Memory
 from purejaxrl.envs.minigrid.multiroom import MultiRoom
+from purejaxrl.envs.minigrid.named import Fetch, GoToDoor, GoToObject, PutNear
 from purejaxrl.envs.minigrid.obstructedmaze import ObstructedMaze
+from purejaxrl.envs.minigrid.redbluedoors import RedBlueDoors
 from purejaxrl.envs.minigrid.unlock import Unlock, UnlockPickup
 
 __all__ = [
     "TASKS",
+    "Crossing",
+    "DistShift",
     "DoorKey",
+    "DynamicObstacles",
     "Empty",
+    "Fetch",
     "FourRooms",
+    "GoToDoor",
+    "GoToObject",
     "KeyCorridor",
+    "LavaGap",
+    "Memory",
     "MiniGrid",
     "MultiRoom",
     "ObstructedMaze",
+    "PutNear",
+    "RedBlueDoors",
     "State",
     "Unlock",
     "UnlockPickup",
@@ -71,4 +88,47 @@ TASKS: dict[str, tuple[type[MiniGrid], dict]] = {
     "MiniGrid-ObstructedMaze-2Q-v1": (ObstructedMaze, _TWO_QUARTERS),
     "MiniGrid-ObstructedMaze-Full-v0": (ObstructedMaze, _V0),
     "MiniGrid-ObstructedMaze-Full-v1": (ObstructedMaze, {}),
+    "MiniGrid-LavaGapS5-v0": (LavaGap, {"size": 5}),
+    "MiniGrid-LavaGapS6-v0": (LavaGap, {"size": 6}),
+    "MiniGrid-LavaGapS7-v0": (LavaGap, {"size": 7}),
+    "MiniGrid-LavaCrossingS9N1-v0": (Crossing, {"size": 9, "num_crossings": 1, "obstacle": "lava"}),
+    "MiniGrid-LavaCrossingS9N2-v0": (Crossing, {"size": 9, "num_crossings": 2, "obstacle": "lava"}),
+    "MiniGrid-LavaCrossingS9N3-v0": (Crossing, {"size": 9, "num_crossings": 3, "obstacle": "lava"}),
+    "MiniGrid-LavaCrossingS11N5-v0": (Crossing, {"size": 11, "num_crossings": 5, "obstacle": "lava"}),
+    "MiniGrid-SimpleCrossingS9N1-v0": (Crossing, {"size": 9, "num_crossings": 1, "obstacle": "wall"}),
+    "MiniGrid-SimpleCrossingS9N2-v0": (Crossing, {"size": 9, "num_crossings": 2, "obstacle": "wall"}),
+    "MiniGrid-SimpleCrossingS9N3-v0": (Crossing, {"size": 9, "num_crossings": 3, "obstacle": "wall"}),
+    "MiniGrid-SimpleCrossingS11N5-v0": (Crossing, {"size": 11, "num_crossings": 5, "obstacle": "wall"}),
+    "MiniGrid-DistShift1-v0": (DistShift, {"strip_row": 2}),
+    "MiniGrid-DistShift2-v0": (DistShift, {"strip_row": 5}),
+    "MiniGrid-Dynamic-Obstacles-5x5-v0": (DynamicObstacles, {"size": 5, "num_obstacles": 2}),
+    "MiniGrid-Dynamic-Obstacles-Random-5x5-v0": (
+        DynamicObstacles,
+        {"size": 5, "num_obstacles": 2, "random_start": True},
+    ),
+    "MiniGrid-Dynamic-Obstacles-6x6-v0": (DynamicObstacles, {"size": 6, "num_obstacles": 3}),
+    "MiniGrid-Dynamic-Obstacles-Random-6x6-v0": (
+        DynamicObstacles,
+        {"size": 6, "num_obstacles": 3, "random_start": True},
+    ),
+    "MiniGrid-Dynamic-Obstacles-8x8-v0": (DynamicObstacles, {"size": 8, "num_obstacles": 4}),
+    "MiniGrid-Dynamic-Obstacles-16x16-v0": (DynamicObstacles, {"size": 16, "num_obstacles": 8}),
+    "MiniGrid-MemoryS7-v0": (Memory, {"size": 7}),
+    "MiniGrid-MemoryS9-v0": (Memory, {"size": 9}),
+    "MiniGrid-MemoryS11-v0": (Memory, {"size": 11}),
+    "MiniGrid-MemoryS13-v0": (Memory, {"size": 13}),
+    "MiniGrid-MemoryS13Random-v0": (Memory, {"size": 13, "random_length": True}),
+    "MiniGrid-MemoryS17Random-v0": (Memory, {"size": 17, "random_length": True}),
+    "MiniGrid-PutNear-6x6-N2-v0": (PutNear, {"size": 6, "num_objects": 2}),
+    "MiniGrid-PutNear-8x8-N3-v0": (PutNear, {"size": 8, "num_objects": 3}),
+    "MiniGrid-GoToDoor-5x5-v0": (GoToDoor, {"size": 5}),
+    "MiniGrid-GoToDoor-6x6-v0": (GoToDoor, {"size": 6}),
+    "MiniGrid-GoToDoor-8x8-v0": (GoToDoor, {"size": 8}),
+    "MiniGrid-GoToObject-6x6-N2-v0": (GoToObject, {"size": 6}),
+    "MiniGrid-GoToObject-8x8-N2-v0": (GoToObject, {"size": 8}),
+    "MiniGrid-Fetch-5x5-N2-v0": (Fetch, {"size": 5, "num_objects": 2}),
+    "MiniGrid-Fetch-6x6-N2-v0": (Fetch, {"size": 6, "num_objects": 2}),
+    "MiniGrid-Fetch-8x8-N3-v0": (Fetch, {"size": 8, "num_objects": 3}),
+    "MiniGrid-RedBlueDoors-6x6-v0": (RedBlueDoors, {"size": 6}),
+    "MiniGrid-RedBlueDoors-8x8-v0": (RedBlueDoors, {"size": 8}),
 }

@@ -42,8 +42,7 @@ class ObstructedMaze(PickUp):
 
     def generate(self, key: Array) -> State:
         numbers = iter(jax.random.uniform(key, (10 + 5 * self.num_quarters,)))
-        ranks = jax.random.uniform(jax.random.fold_in(key, 1), (objects.NUM_COLOURS,))
-        hues = jnp.argsort(ranks)  # the doors' colours, all different
+        hues = drawing.distinct(jax.random.uniform(jax.random.fold_in(key, 1), (objects.NUM_COLOURS,)), 6)
         grid = jnp.asarray(self.rooms.walls())
         if self.num_quarters == 0:
             grid = self._lock(grid, next(numbers), (0, 0), RIGHT, hues[0])
