@@ -13,6 +13,7 @@ from purejaxrl.envs.minigrid.engine import MiniGrid, State, start
 from purejaxrl.types import Array
 
 SIZE, HALF = 19, 9
+FREE = (2 * HALF - 2) ** 2 + 4  # cells: four rooms and four gaps
 
 
 class FourRooms(MiniGrid):
@@ -33,6 +34,19 @@ class FourRooms(MiniGrid):
             (columns == left) | (columns == right)
         )
         grid = jnp.where(gap, np.uint16(objects.EMPTY), walls)
-        y, x = drawing.pick(agent, grid == objects.EMPTY)
-        goal_at = drawing.pick(goal, (grid == objects.EMPTY) & ~drawing.at(grid.shape, y, x))
+        places = ((above, HALF), (HALF, left), (below, HALF), (HALF, right))
+        start_rank = drawing.integer(agent, 0, FREE)
+        goal_rank = drawing.integer(goal, 0, FREE - 1)
+        y, x = _floor(start_rank, places)
+        goal_at = _floor(goal_rank + (goal_rank >= start_rank), places)
         return start(drawing.put(grid, *goal_at, objects.GOAL), y, x, drawing.integer(turn, 0, 4))
+
+
+def _floor(rank: Array, gaps: tuple[tuple[Any, Any], ...]) -> tuple[Array, Array]:
+    """The free cell of a rank in [0, FREE): the rooms' in order, then the gaps. Quicker than a mask."""
+    row, column = rank // (2 * HALF - 2), rank % (2 * HALF - 2)
+    y, x = (1 + line + (line >= HALF - 1) for line in (row, column))
+    for index, (gap_y, gap_x) in enumerate(gaps):
+        here = rank == FREE - len(gaps) + index
+        y, x = jnp.where(here, gap_y, y), jnp.where(here, gap_x, x)
+    return y, x
