@@ -55,9 +55,12 @@ class KeyCorridor(PickUp):
             [rooms.door(doors[2, side, r], column, r, wall) for r in range(rows)]
             for side, (column, wall) in enumerate(slots)
         ]
+        # Once for all: XLA would compute them anew for every cell.
+        last, hues, places = jax.lax.optimization_barrier((last, hues, places))
         for r in range(rows):
             lock = jnp.where(locked_row == r, objects.thing(objects.DOOR, hue, objects.LOCKED), objects.WALL)
             grid = drawing.put(grid, *places[1][r], lock)
+        grid = jax.lax.optimization_barrier(grid)
         agent = rooms.place_agent(u[8], grid, 1, rows // 2)
         for side in range(4):
             for r in range(rows if side < 2 else rows - 1):

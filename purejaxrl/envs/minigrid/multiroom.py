@@ -55,11 +55,12 @@ class MultiRoom(MiniGrid):
         grid = jnp.where(wall, jnp.uint16(objects.WALL), jnp.uint16(objects.EMPTY))
 
         *hues, y, x, goal_y, goal_x, turn = jax.random.uniform(level_key, (self.num_rooms + 4,))
-        hue = drawing.integer(hues[0], 0, objects.NUM_COLOURS)
+        # Each door has another colour than the one before.
+        turns = [drawing.integer(one, room > 0, objects.NUM_COLOURS) for room, one in enumerate(hues)]
+        doors = objects.thing(objects.DOOR, jnp.cumsum(jnp.stack(turns)) % objects.NUM_COLOURS, objects.CLOSED)
+        grid, doors = jax.lax.optimization_barrier((grid, doors))  # or every cell computes them anew
         for room in range(1, self.num_rooms):
-            if room > 1:  # another colour than the door before
-                hue = (hue + drawing.integer(hues[room - 1], 1, objects.NUM_COLOURS)) % objects.NUM_COLOURS
-            door = objects.thing(objects.DOOR, hue, objects.CLOSED)
+            door = doors[room - 1]
             grid = drawing.put(grid, chain.door_y[room], chain.door_x[room], door)
         y, x, goal_y, goal_x = (  # the rooms' floors are free, and there are two rooms or more
             first[room] + drawing.integer(u, 1, size[room] - 1)
