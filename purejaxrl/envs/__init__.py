@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from typing import Any
 
 import gymnax
 from gymnax import registration
 
+from purejaxrl.envs import minigrid
 from purejaxrl.envs.bsuite import BsuiteCartPoleSwingUp, BsuiteDeepSea
 from purejaxrl.envs.cartpole import PositionOnlyCartPole
 from purejaxrl.envs.maps import Cells, cells
@@ -51,6 +53,7 @@ __all__ = [
     "constructor_settings",
     "ids",
     "make",
+    "minigrid",
     "settings",
 ]
 
@@ -66,6 +69,7 @@ for _env_id, _env in {
     "SparseMountainCar-v0": SparseMountainCar,
     "SparseMountainCarContinuous-v0": SparseMountainCarContinuous,
     "SparsePendulum-v0": SparsePendulum,
+    **{name: functools.partial(family, **kwargs) for name, (family, kwargs) in minigrid.TASKS.items()},
 }.items():
     if _env_id not in gymnax.registered_envs:
         gymnax.register(_env_id, _env)
