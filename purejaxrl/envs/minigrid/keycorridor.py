@@ -59,7 +59,8 @@ class KeyCorridor(PickUp):
         last, hues, places = jax.lax.optimization_barrier((last, hues, places))
         for r in range(rows):
             lock = jnp.where(locked_row == r, objects.thing(objects.DOOR, hue, objects.LOCKED), objects.WALL)
-            grid = drawing.put(grid, *places[1][r], lock)
+            y, x = places[1][r]
+            grid = drawing.put(grid, y, x, lock)
         grid = jax.lax.optimization_barrier(grid)
         agent = rooms.place_agent(u[8], grid, 1, rows // 2)
         for side in range(4):
