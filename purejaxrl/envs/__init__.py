@@ -12,6 +12,7 @@ from gymnax import registration
 from purejaxrl.envs.bsuite import BsuiteCartPoleSwingUp, BsuiteDeepSea
 from purejaxrl.envs.cartpole import PositionOnlyCartPole
 from purejaxrl.envs.maps import Cells, cells
+from purejaxrl.envs.scenes import render
 from purejaxrl.envs.spaces import MultiDiscrete
 from purejaxrl.envs.sparse import (
     DeceptiveMountainCar,
@@ -51,6 +52,7 @@ __all__ = [
     "constructor_settings",
     "ids",
     "make",
+    "render",
     "settings",
 ]
 
