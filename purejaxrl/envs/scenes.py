@@ -111,14 +111,14 @@ def row(rewards: np.ndarray, position: Any) -> np.ndarray:
 def cart_pole(x: Any, theta: Any, limit: float, length: float, below: float) -> np.ndarray:
     """A cart on its track, with posts at ±`limit`, and its pole, `theta` clockwise from upright."""
     x, theta = float(x), float(theta)
-    end = limit + 0.5
-    scene = Scene((-end, end), (-below, 1.5 * length + 0.3))
-    scene.line([(-end, -0.16), (end, -0.16)], 0.02, WALL)
+    end = limit + 0.35
+    scene = Scene((-end, end), (-below, length + 0.5))
+    scene.line([(-end, -0.22), (end, -0.22)], 0.02, WALL)
     for post in (-limit, limit):
-        scene.line([(post, -0.26), (post, -0.06)], 0.04, TRAP)
-    scene.box((x - 0.25, x + 0.25), (-0.12, 0.12), INK)
-    for wheel in (-0.15, 0.15):
-        scene.disc((x + wheel, -0.12), 0.06, WALL)
+        scene.line([(post, -0.34), (post, -0.1)], 0.04, TRAP)
+    scene.box((x - 0.3, x + 0.3), (-0.14, 0.14), INK)
+    for wheel in (-0.18, 0.18):
+        scene.disc((x + wheel, -0.15), 0.075, WALL)
     scene.line([(x, 0), (x + length * np.sin(theta), length * np.cos(theta))], 0.1, ROD)
     scene.disc((x, 0), 0.045, AGENT)
     return scene.frame()
@@ -296,7 +296,7 @@ OF_GYMNAX: dict[type, Callable[[Any, Any, Any], np.ndarray]] = {
     # Oxygen and divers on board, diver, enemy submarine, fish, trail, bullets, the submarine's back and front.
     MinSeaquest: functools.partial(
         screen,
-        {7: WATER, 8: GOAL, 3: TRAIL, 9: GOAL, 6: TRAP, 5: DEEP, 4: PAPER, 2: ROD, 1: mixed(NIGHT, AGENT, 0.6), 0: AGENT},
+        {7: WATER, 8: GOAL, 3: TRAIL, 9: GOAL, 6: TRAP, 5: mixed(DEEP, WATER, 0.4), 4: PAPER, 2: ROD, 1: mixed(NIGHT, AGENT, 0.6), 0: AGENT},
     ),
     # Bullets, aliens (the two channels of their direction show the same ones), cannon.
     MinSpaceInvaders: functools.partial(screen, {5: TRAP, 4: ROD, 1: WATER, 0: AGENT}),
