@@ -57,12 +57,15 @@ def record(folder: Path, out: Path, progress: Progress, *, policy: int, seed: in
     with progress.phase("playing an episode"):
         film = jax.device_get(play(state, jax.random.key(seed)))
     steps, kept = np.unique(film.step, return_index=True)
+    paint = scenes.painter(parts.env)
+
+    def frame(index: int) -> np.ndarray:
+        picture = paint(jax.tree.map(lambda leaf: leaf[index], film.env_state), parts.env_params)
+        caption = f"{config.env}   step {film.step[index]}   return {film.episode_return[index]:.4g}"
+        return drawing.captioned(picture, caption)
+
     with progress.phase(f"drawing {len(kept)} frames"):
-        paint, frames = scenes.painter(parts.env), []
-        for step, index in zip(steps, kept, strict=True):
-            picture = paint(jax.tree.map(lambda leaf: leaf[index], film.env_state), parts.env_params)
-            caption = f"{config.env}   step {step}   return {film.episode_return[index]:.4g}"
-            frames.append(drawing.captioned(picture, caption))
+        frames = [frame(index) for index in kept]
         out.parent.mkdir(parents=True, exist_ok=True)
         with files.replacing(out) as temporary:
             write(temporary, frames)
@@ -74,9 +77,9 @@ def record(folder: Path, out: Path, progress: Progress, *, policy: int, seed: in
 def write(path: Path, frames: Sequence[np.ndarray]) -> None:
     """Write pictures, uint8 ``[H, W, 3]`` each, as a GIF that goes on for ever; the last one stays for a second."""
     each = round(100 / np.clip(len(frames) / SECONDS, 5, 50)) * 10  # ms; the format counts hundredths of a second
-    # One palette for all, from pictures spread over the whole, so that what stands still also stays equal.
-    spread = np.concatenate([frames[i] for i in np.linspace(0, len(frames) - 1, min(len(frames), 16)).astype(int)])
-    palette = Image.fromarray(spread).quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE)
+    # One palette for all, so that what stands still also stays equal; every fourth pixel shows it every colour.
+    seen = np.concatenate([frame[::4, ::4] for frame in frames])
+    palette = Image.fromarray(seen).quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE)
     images = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     durations = [each] * (len(frames) - 1) + [1000]
     images[0].save(path, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)

@@ -165,7 +165,7 @@ def acrobot(env: Any, state: Any, params: Any) -> np.ndarray:
 
 
 def pendulum(env: Any, state: Any, params: Any) -> np.ndarray:
-    """A rod on a pivot, its angle counted against the clock from upright, and the last torque as an arc from its top."""
+    """A rod on a pivot, its angle counted against the clock from upright, and an arc for the last torque."""
     del env
     theta, torque = float(state.theta), float(state.last_u) / float(params.max_torque)
     scene = Scene((-1.3, 1.3), (-1.3, 1.3))
@@ -268,7 +268,7 @@ def swimmer(env: Any, state: Any, params: Any) -> np.ndarray:
     return _plane([*urchins, (state.goal_xy, 0.08, GOAL), (state.xy, 0.08, AGENT)], 1.5)
 
 
-TRAIL = "#5c6270"
+TRAIL, FISH = "#5c6270", mixed(DEEP, WATER, 0.4)
 OF_GYMNAX: dict[type, Callable[[Any, Any, Any], np.ndarray]] = {
     DeepSea: lambda env, state, params: sea(env.size, state.row, state.column),
     FourRooms: rooms,
@@ -293,10 +293,21 @@ OF_GYMNAX: dict[type, Callable[[Any, Any, Any], np.ndarray]] = {
     MinFreeway: functools.partial(
         screen, {6: "#2f4858", 5: "#36566a", 4: "#3d647c", 3: "#43728e", 2: "#4a80a0", 1: WATER, 0: AGENT}
     ),
-    # Oxygen and divers on board, diver, enemy submarine, fish, trail, bullets, the submarine's back and front.
+    # Oxygen and divers on board, trail, diver, enemy submarine, fish, bullets, the submarine's back and front.
     MinSeaquest: functools.partial(
         screen,
-        {7: WATER, 8: GOAL, 3: TRAIL, 9: GOAL, 6: TRAP, 5: mixed(DEEP, WATER, 0.4), 4: PAPER, 2: ROD, 1: mixed(NIGHT, AGENT, 0.6), 0: AGENT},
+        {
+            7: WATER,
+            8: GOAL,
+            3: TRAIL,
+            9: GOAL,
+            6: TRAP,
+            5: FISH,
+            4: PAPER,
+            2: ROD,
+            1: mixed(NIGHT, AGENT, 0.6),
+            0: AGENT,
+        },
     ),
     # Bullets, aliens (the two channels of their direction show the same ones), cannon.
     MinSpaceInvaders: functools.partial(screen, {5: TRAP, 4: ROD, 1: WATER, 0: AGENT}),
