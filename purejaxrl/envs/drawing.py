@@ -93,10 +93,9 @@ def mixed(low: str, high: str, share: float) -> str:
     return "#" + "".join(f"{round(value):02x}" for value in ends[0] + share * (ends[1] - ends[0]))
 
 
-def captioned(frame: np.ndarray, text: str) -> np.ndarray:
+def captioned(frame: np.ndarray, text: str, size: int = 14) -> np.ndarray:
     """The picture with one line of text below it."""
     height, width, _ = frame.shape
-    size = 14
     strip = math.ceil(1.8 * size)
     image = Image.new("RGB", (width, height + strip), PAPER)
     image.paste(Image.fromarray(frame))
