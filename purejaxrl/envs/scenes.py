@@ -189,8 +189,8 @@ def rooms(env: Any, state: Any, params: Any) -> np.ndarray:
     board = Board(*floor.shape)
     for (r, c), free in np.ndenumerate(floor):
         board.cell(r, c, FLOOR if free else WALL)
-    board.cell(*map(int, state.goal), GOAL)
-    board.piece(*map(int, state.pos), AGENT)
+    board.cell(int(state.goal[0]), int(state.goal[1]), GOAL)
+    board.piece(int(state.pos[0]), int(state.pos[1]), AGENT)
     return board.frame()
 
 
@@ -217,7 +217,8 @@ def catch(env: Any, state: Any, params: Any) -> np.ndarray:
 def screen(colours: Mapping[int, str], env: Any, state: Any, params: Any) -> np.ndarray:
     """An observation ``[H, W, C]`` as an arcade's screen: each channel's colour, painted in the mapping's order."""
     channels = np.asarray(_observed(env, state, params))
-    board = Board(*channels.shape[:2], DIM, NIGHT)
+    rows, columns, _ = channels.shape
+    board = Board(rows, columns, DIM, NIGHT)
     for channel, colour in colours.items():
         for r, c in np.argwhere(channels[..., channel] > 0):
             board.cell(int(r), int(c), colour)
