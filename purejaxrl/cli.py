@@ -51,7 +51,7 @@ class Train:
 class Eval:
     """Play fresh episodes with a trained run's policies.
 
-    Example: purejaxrl eval runs/deepsea --episodes 128
+    Example: purejaxrl eval runs/deepsea --episodes 128 --gif deepsea.gif
     """
 
     run: tyro.conf.Positional[Path]
@@ -62,6 +62,8 @@ class Eval:
     """The episodes' own seed; training's keys are not touched."""
     sample: bool = False
     """Sample actions instead of taking the most likely ones."""
+    gif: Path | None = None
+    """Write one more episode as an animated GIF; the seed of median return plays it."""
 
 
 @dataclasses.dataclass
@@ -272,6 +274,10 @@ def _next_folder(name: str) -> Path:
 def _eval(command: Eval) -> None:
     from purejaxrl import runs
 
+    if command.gif is not None:
+        from purejaxrl import gifs
+
+        gifs.check(command.run, command.gif)
     table = runs.evaluate(command.run, command.episodes, seed=command.seed, greedy=not command.sample)
     from rich.table import Table
 
@@ -283,6 +289,13 @@ def _eval(command: Eval) -> None:
     console = _stdout()
     console.print(shown)
     console.print(f"mean return over seeds: {table['mean_return'].mean():.4g}")
+    if command.gif is not None:
+        from purejaxrl import gifs
+        from purejaxrl.progress import Progress
+
+        ranked = table.sort_values("mean_return")["seed"].tolist()
+        policy = ranked[(len(ranked) - 1) // 2]
+        gifs.record(command.run, command.gif, Progress(), policy=policy, seed=command.seed, greedy=not command.sample)
 
 
 def _report(command: Report) -> None:

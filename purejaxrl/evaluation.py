@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 
 from purejaxrl import intrinsic, stepping
 from purejaxrl.train import TrainState
-from purejaxrl.types import Array, Bonus, Featured, Learner, SettingError, Transition, check_int
+from purejaxrl.types import Array, Bonus, Featured, Learner, PyTree, SettingError, Transition, check_int
 
 EVALUATION = 0x6576616C
 
@@ -22,6 +23,27 @@ class Evaluation(NamedTuple):
     episode_return: Array  # float32, undiscounted
     episode_length: Array  # int32
     finished: Array  # bool, whether the episode ended within the cap
+
+
+class Film(NamedTuple):
+    """One episode as frames, the state after the reset first; later frames than the episode's last one repeat it."""
+
+    env_state: PyTree  # leaves [num_frames + 1, ...]
+    step: Array  # int32 [num_frames + 1], steps taken
+    episode_return: Array  # float32 [num_frames + 1], until there
+
+
+class _Play(NamedTuple):
+    """Episodes under way, leaves ``[num_episodes, ...]``; those that ended are played on and no longer counted."""
+
+    time: Array  # int32, one for all
+    actor: PyTree
+    memory: PyTree  # of a bonus whose features the policy sees
+    obs: PyTree
+    env_state: PyTree
+    alive: Array  # bool
+    total: Array  # float32
+    length: Array  # int32
 
 
 def evaluate(
@@ -55,6 +77,66 @@ def evaluate(
     Raises:
       SettingError: where an argument is wrong, by its name.
     """
+    start, step, max_steps = _episodes(env, learner, state, key, num_episodes, env_params, greedy, max_steps, bonus)
+    end = _play_until(max_steps, step, start)
+    return Evaluation(end.total, end.length, ~end.alive)
+
+
+def film(
+    env: Any,
+    learner: Learner,
+    state: TrainState,
+    key: Array,
+    num_frames: int,
+    *,
+    env_params: Any = None,
+    greedy: bool = True,
+    max_steps: int | None = None,
+    bonus: Bonus | None = None,
+) -> Film:
+    """Play one episode as :func:`evaluate` does and keep its env states: all, or every n-th if there are too many.
+
+    The episode is played twice, first for its length: so it never takes more memory than its frames.
+
+    Args:
+      num_frames: frames after the first one, at most; the last state is always among them.
+      env, learner, state, key, env_params, greedy, max_steps, bonus: see :func:`evaluate`.
+
+    Raises:
+      SettingError: where an argument is wrong, by its name.
+    """
+    check_int(num_frames, "num_frames", ge=1)
+    start, step, max_steps = _episodes(env, learner, state, key, 1, env_params, greedy, max_steps, bonus)
+    stride = -(-_play_until(max_steps, step, start).time // num_frames)
+
+    def kept(play: _Play) -> Film:
+        return jax.tree.map(lambda leaf: leaf[0], Film(play.env_state, play.length, play.total))
+
+    def forward(play: _Play, end: Array) -> tuple[_Play, Film]:
+        play = _play_until(jnp.minimum(end, max_steps), step, play)
+        return play, kept(play)
+
+    _, later = jax.lax.scan(forward, start, stride * jnp.arange(1, num_frames + 1))
+    return jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), kept(start), later)
+
+
+def _play_until(end: Any, step: Callable[[_Play], _Play], play: _Play) -> _Play:
+    """Take steps until `end` of them are taken in all, or every episode has ended."""
+    return jax.lax.while_loop(lambda play: (play.time < end) & play.alive.any(), step, play)
+
+
+def _episodes(
+    env: Any,
+    learner: Learner,
+    state: TrainState,
+    key: Array,
+    num_episodes: int,
+    env_params: Any,
+    greedy: bool,
+    max_steps: int | None,
+    bonus: Bonus | None,
+) -> tuple[_Play, Callable[[_Play], _Play], int]:
+    """The start of fresh episodes, one step of them, and the cap on their steps."""
     stepping.check_env(env)
     check_int(num_episodes, "num_episodes", ge=1)
     env_params = env.default_params if env_params is None else env_params
@@ -88,22 +170,18 @@ def evaluate(
         memory = intrinsic.for_fresh_episodes(bonus, state.bonus, bonus_key, spec)
         spec = dataclasses.replace(spec, num_features=features(memory, obs).shape[-1])
 
-    def playing(carry):
-        time, *_, alive, _, _ = carry
-        return (time < max_steps) & alive.any()
-
-    def play(carry):
-        time, actor, memory, obs, env_state, alive, total, length = carry
-        act_key, env_key = jax.random.split(jax.random.fold_in(loop_key, time))
-        mask = jax.vmap(functools.partial(stepping.action_mask, env, env_params))(env_state)
-        first = jnp.full(num_episodes, time == 0)
-        seen = obs if bonus is None else Featured(obs, features(memory, obs))
-        actor, action, _ = learner.act(state.learner, actor, act_key, seen, first, mask, greedy=greedy)
+    def play(now: _Play) -> _Play:
+        act_key, env_key = jax.random.split(jax.random.fold_in(loop_key, now.time))
+        mask = jax.vmap(functools.partial(stepping.action_mask, env, env_params))(now.env_state)
+        first = jnp.full(num_episodes, now.time == 0)
+        seen = now.obs if bonus is None else Featured(now.obs, features(now.memory, now.obs))
+        actor, action, _ = learner.act(state.learner, now.actor, act_key, seen, first, mask, greedy=greedy)
         env_keys = jax.random.split(env_key, num_episodes)
-        next_obs, env_state, reward, terminated, truncated = step(env_keys, env_state, action)
+        next_obs, env_state, reward, terminated, truncated = step(env_keys, now.env_state, action)
+        memory = now.memory
         if bonus is not None:
             transition = Transition(
-                obs=obs,
+                obs=now.obs,
                 action=action,
                 reward=reward,
                 terminated=terminated,
@@ -113,11 +191,25 @@ def evaluate(
                 mask=mask,
             )
             memory, _ = bonus.observe(memory, transition)
-        total, length = total + jnp.where(alive, reward, 0.0), length + alive
-        return time + 1, actor, memory, next_obs, env_state, alive & ~(terminated | truncated), total, length
+        return _Play(
+            time=now.time + 1,
+            actor=actor,
+            memory=memory,
+            obs=next_obs,
+            env_state=env_state,
+            alive=now.alive & ~(terminated | truncated),
+            total=now.total + jnp.where(now.alive, reward, 0.0),
+            length=now.length + now.alive,
+        )
 
-    alive, total, length = jnp.ones(num_episodes, bool), jnp.zeros(num_episodes), jnp.zeros(num_episodes, jnp.int32)
-    actor = learner.init_actor(actor_key, spec)
-    carry = (jnp.zeros((), jnp.int32), actor, memory, obs, env_state, alive, total, length)
-    *_, alive, total, length = jax.lax.while_loop(playing, play, carry)
-    return Evaluation(total, length, ~alive)
+    start = _Play(
+        time=jnp.zeros((), jnp.int32),
+        actor=learner.init_actor(actor_key, spec),
+        memory=memory,
+        obs=obs,
+        env_state=env_state,
+        alive=jnp.ones(num_episodes, bool),
+        total=jnp.zeros(num_episodes),
+        length=jnp.zeros(num_episodes, jnp.int32),
+    )
+    return start, play, max_steps

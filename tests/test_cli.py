@@ -1,5 +1,6 @@
 """The command line and the run's folder, mostly in this process; a few real processes for exits and signals."""
 
+import itertools
 import json
 import shutil
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import purejaxrl
 from purejaxrl import algos, cli, discovery, lanes, runs
@@ -118,6 +120,33 @@ def test_evaluate_a_folder(run_folder):
     assert table["seed"].tolist() == [3, 4]
     assert (table["mean_length"] == 4).all()
     assert (table["finished"] == 1).all()
+
+
+def test_eval_writes_a_gif(run_folder, tmp_path, capsys):
+    gif = tmp_path / "new" / "x.GIF"
+    assert main("eval", run_folder, "--episodes", 2, "--gif", gif) == 0
+    assert "return" in capsys.readouterr().err
+    with Image.open(gif) as movie:
+        assert movie.n_frames == 5  # the start and four steps
+        pictures = []
+        for index in range(movie.n_frames):
+            movie.seek(index)
+            pictures.append(np.asarray(movie.convert("RGB")))
+            assert movie.info["duration"] == (1000 if index == 4 else 200)
+        assert movie.info["loop"] == 0
+    assert all((a != b).any() for a, b in itertools.pairwise(pictures))
+    assert [path.name for path in gif.parent.iterdir()] == ["x.GIF"]
+
+
+def test_a_gif_that_cannot_be_is_refused_before_anything_is_played(run_folder, tmp_path, capsys):
+    assert main("eval", run_folder, "--gif", tmp_path / "x.mp4") == 2
+    shown = capsys.readouterr()
+    assert "x.mp4 must end in .gif" in shown.err
+    assert not shown.out
+    config = {"format": 1, "env": "MemoryChain-bsuite", "algo": "ppo"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert main("eval", tmp_path, "--gif", tmp_path / "x.gif") == 2
+    assert "MemoryChain has no picture" in capsys.readouterr().err
 
 
 def test_report(run_folder, tmp_path, capsys):

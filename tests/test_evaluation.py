@@ -61,6 +61,20 @@ def test_jits_and_vmaps_over_seeds():
     assert run(states, jax.random.split(jax.random.key(1), 3)).episode_return.shape == (3, 5)
 
 
+@pytest.mark.parametrize(
+    ("num_frames", "max_steps", "steps"), [(2, None, [0, 2, 3]), (5, None, [0, 1, 2, 3, 3, 3]), (2, 2, [0, 1, 2])]
+)
+def test_a_film_is_an_episode(num_frames, max_steps, steps):
+    """Every n-th state, so that all fit, and the last one; the same episode as evaluation plays."""
+    state = trained(probes.Clock())
+    settings = {"max_steps": max_steps, "greedy": False}
+    film = purejaxrl.evaluation.film(probes.Clock(), LEARNER, state, jax.random.key(1), num_frames, **settings)
+    whole = purejaxrl.evaluate(probes.Clock(), LEARNER, state, jax.random.key(1), 1, **settings)
+    assert film.step.tolist() == film.env_state.time.tolist() == steps
+    assert film.episode_return[0] == 0
+    assert film.episode_return[-1] == whole.episode_return[0]
+
+
 def test_the_same_key_as_training_s_gives_other_episodes():
     """Training splits its key; whatever a user passes here leads to keys of another domain."""
     seen = []

@@ -63,6 +63,7 @@ ALLOWED = {
 }
 TOP = {
     "runs",
+    "gifs",
     "expressions",
     "lanes",
     "sweeps",

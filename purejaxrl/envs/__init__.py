@@ -14,6 +14,7 @@ from purejaxrl.envs import minigrid
 from purejaxrl.envs.bsuite import BsuiteCartPoleSwingUp, BsuiteDeepSea
 from purejaxrl.envs.cartpole import PositionOnlyCartPole
 from purejaxrl.envs.maps import Cells, cells
+from purejaxrl.envs.scenes import render
 from purejaxrl.envs.spaces import MultiDiscrete
 from purejaxrl.envs.sparse import (
     DeceptiveMountainCar,
@@ -54,6 +55,7 @@ __all__ = [
     "ids",
     "make",
     "minigrid",
+    "render",
     "settings",
 ]
 

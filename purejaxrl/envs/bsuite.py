@@ -14,7 +14,7 @@ import numpy as np
 from flax import struct
 from gymnax.environments import environment, spaces
 
-from purejaxrl.envs import maps
+from purejaxrl.envs import maps, scenes
 from purejaxrl.types import Array, check_int
 
 LEVELS = 20  # of the swing-up
@@ -104,6 +104,10 @@ class BsuiteDeepSea(environment.Environment):
     def cells(self) -> maps.Cells:
         """Every true state that a step can arrive at."""
         return maps.sea(self.size, lambda state: (state.row, state.column))
+
+    def render_frame(self, state: Any, params: Any) -> np.ndarray:
+        del params
+        return scenes.sea(self.size, state.row, state.column)
 
     def outcomes(self) -> maps.Cells:
         """The ends of episodes as two cells, 0 good and 1 bad; other states have the id -1, which is not counted.
@@ -217,6 +221,9 @@ class BsuiteCartPoleSwingUp(environment.Environment):
     def cells(self) -> maps.Cells:
         """Boxes of the pole's angle, upright in the middle, and its velocity."""
         return maps.angle_boxes(lambda state: state.theta, lambda state: state.theta_dot, 10.0)
+
+    def render_frame(self, state: Any, params: Any) -> np.ndarray:
+        return scenes.cart_pole(state.x, state.theta, float(params.x_threshold), length=1.0, below=1.25)
 
     @property
     def num_actions(self) -> int:

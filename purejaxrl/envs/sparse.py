@@ -6,12 +6,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from gymnax.environments import environment
 from gymnax.environments.classic_control import mountain_car, pendulum
 from gymnax.environments.classic_control.acrobot import Acrobot
 from gymnax.environments.classic_control.continuous_mountain_car import ContinuousMountainCar
 
+from purejaxrl.envs import scenes
 from purejaxrl.types import Array
 
 
@@ -110,6 +112,9 @@ class DeceptiveMountainCar(SparseMountainCar):
 
     def is_terminated(self, state: Any, params: Any) -> Array:
         return super().is_terminated(state, params) | self._trapped(state, params)
+
+    def render_frame(self, state: Any, params: Any) -> np.ndarray:
+        return scenes.mountain_car(state, params, trap=float(params.trap_position))
 
     def _trapped(self, state: Any, params: Any) -> Array:
         return state.position <= params.trap_position

@@ -10,7 +10,7 @@ import numpy as np
 from flax import struct
 from gymnax.environments import environment, spaces
 
-from purejaxrl.envs import maps
+from purejaxrl.envs import maps, scenes
 from purejaxrl.types import Array, SettingError, check_choice, check_int, check_number
 
 LEFT, RIGHT = 0, 1
@@ -88,6 +88,10 @@ class TabularMDP(environment.Environment):
     def cells(self) -> maps.Cells:
         """Every state, in one row."""
         return maps.grid(np.ones((1, self.num_states), bool), lambda state: (0, state.position))
+
+    def render_frame(self, state: Any, params: Any) -> np.ndarray:
+        del params
+        return scenes.row(self._expected_reward().max(-1), state.position)
 
     def action_values(self, gamma: float, tolerance: float = 1e-10) -> np.ndarray:
         """Optimal discounted action values without a step limit, ``[S, A]``, by value iteration.

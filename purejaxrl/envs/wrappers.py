@@ -17,7 +17,8 @@ from purejaxrl.envs.spaces import MultiDiscrete
 from purejaxrl.types import Array, PyTree, SettingError, check_int
 
 UNBOUNDED = 1e6  # wider bounds say nothing: some environments give the largest float
-OF_STATE = ("action_mask", "is_truncated", "is_terminated", "is_terminal", "discount")  # functions of (state, params)
+# Functions of (state, params).
+OF_STATE = ("action_mask", "is_truncated", "is_terminated", "is_terminal", "discount", "render_frame")
 
 
 class Wrapper:

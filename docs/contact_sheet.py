@@ -1,0 +1,61 @@
+"""Write docs/images/environments.png: each environment that has a picture, in the middle of a random episode.
+
+Example: python docs/contact_sheet.py
+"""
+
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from purejaxrl import envs, stepping
+from purejaxrl.envs import drawing, scenes
+from purejaxrl.types import SettingError
+
+STEPS, COLUMNS, TILE, MARGIN = 25, 6, 190, 10
+
+
+def middle(env, params, key):
+    """The state after 25 random steps, or the last one before the episode ended."""
+
+    def step(state, key):
+        action = stepping.random_action(env, params, key, stepping.action_mask(env, params, state))
+        _, after, _, terminated, truncated = stepping.step(env, params, key, state, action)
+        return jax.tree.map(lambda old, new: jnp.where(terminated | truncated, old, new), state, after), None
+
+    _, start = stepping.reset(env, params, key)
+    return jax.lax.scan(step, start, jax.random.split(key, STEPS))[0]
+
+
+def tile(env_id):
+    """The labelled picture, uint8 ``[H, TILE, 3]``, or None where there is none."""
+    try:
+        env, params = envs.make(env_id)
+        paint = scenes.painter(env)
+    except SettingError:
+        return None
+    state = jax.jit(lambda key: middle(env, params, key))(jax.random.key(1))
+    picture = Image.fromarray(paint(jax.device_get(state), params))
+    picture.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
+    square = Image.new("RGB", (TILE, TILE), drawing.PAPER)
+    square.paste(picture, ((TILE - picture.width) // 2, (TILE - picture.height) // 2))
+    return drawing.captioned(np.asarray(square), env_id, size=11)
+
+
+def sheet(tiles):
+    """The tiles row by row, uint8 ``[H, W, 3]``."""
+    blank = np.full_like(tiles[0], 250)
+    tiles = [*tiles, *[blank] * (-len(tiles) % COLUMNS)]
+    spaced = [np.pad(each, ((MARGIN, 0), (MARGIN, 0), (0, 0)), constant_values=255) for each in tiles]
+    return np.concatenate([np.concatenate(spaced[i : i + COLUMNS], 1) for i in range(0, len(spaced), COLUMNS)])
+
+
+if __name__ == "__main__":
+    out = Path(__file__).parent / "images" / "environments.png"
+    found = [tile(env_id) for env_id in sys.argv[1:] or sorted(envs.ids(), key=str.lower)]
+    image = Image.fromarray(sheet([each for each in found if each is not None]))
+    image.quantize(128, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(out, optimize=True)
+    print(f"{out}: {image.width} x {image.height}, {out.stat().st_size / 1000:.0f} kB")

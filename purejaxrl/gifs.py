@@ -1,0 +1,85 @@
+"""An episode of a trained policy as an animated GIF."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from PIL import Image
+
+from purejaxrl import evaluation, files, runs
+from purejaxrl.envs import drawing, scenes
+from purejaxrl.progress import Progress
+from purejaxrl.types import SettingError
+
+FRAMES = 500  # of a longer episode every n-th step is shown
+SECONDS = 10  # what a GIF takes where 5 to 50 frames a second allow it
+COLOURS = 64
+
+
+def check(folder: Path, out: Path) -> None:
+    """See that :func:`record` could write `out`, before anything is played.
+
+    Raises:
+      SettingError: for another format, and where the run's environment has no picture.
+    """
+    if out.suffix.lower() != ".gif":
+        raise SettingError(f"gif: {out} must end in .gif, the only format there is")
+    scenes.painter(runs.build(runs.read_config(folder)).env)
+
+
+def record(folder: Path, out: Path, progress: Progress, *, policy: int, seed: int = 0, greedy: bool = True) -> None:
+    """Play one fresh episode with a run's policy and write it to `out`, which is replaced if it is there.
+
+    Args:
+      folder: the run's.
+      policy: the training seed whose policy plays.
+      seed: the episode's own.
+      greedy: the mode of the policy, or samples from it.
+
+    Raises:
+      SettingError: where :func:`check` raises it, and for a folder without a checkpoint.
+      CheckpointError: when the checkpoint is damaged.
+    """
+    check(folder, out)
+    config, parts, state = runs.restore(folder)
+    lane = config.seed_numbers.index(policy)
+
+    @jax.jit
+    def play(state: Any, key: jax.Array) -> evaluation.Film:
+        state = jax.tree.map(lambda leaf: leaf[lane], state)
+        settings = {"env_params": parts.env_params, "greedy": greedy, "bonus": parts.bonus}
+        return evaluation.film(parts.env, parts.learner, state, key, FRAMES, **settings)
+
+    with progress.phase("playing an episode"):
+        film = jax.device_get(play(state, jax.random.key(seed)))
+    steps, kept = np.unique(film.step, return_index=True)
+    paint = scenes.painter(parts.env)
+
+    def frame(index: int) -> np.ndarray:
+        picture = paint(jax.tree.map(lambda leaf: leaf[index], film.env_state), parts.env_params)
+        caption = f"{config.env}   step {film.step[index]}   return {film.episode_return[index]:.4g}"
+        return drawing.captioned(picture, caption)
+
+    with progress.phase(f"drawing {len(kept)} frames"):
+        frames = [frame(index) for index in kept]
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with files.replacing(out) as temporary:
+            write(temporary, frames)
+    progress.say(
+        f"{out}: seed {policy}, return {film.episode_return[-1]:.4g} in {steps[-1]} steps, {len(frames)} frames"
+    )
+
+
+def write(path: Path, frames: Sequence[np.ndarray]) -> None:
+    """Write pictures, uint8 ``[H, W, 3]`` each, as a GIF that goes on for ever; the last one stays for a second."""
+    each = round(100 / np.clip(len(frames) / SECONDS, 5, 50)) * 10  # ms; the format counts hundredths of a second
+    # One palette for all, so that what stands still also stays equal; every fourth pixel shows it every colour.
+    seen = np.concatenate([frame[::4, ::4] for frame in frames])
+    palette = Image.fromarray(seen).quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE)
+    images = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    durations = [each] * (len(frames) - 1) + [1000]
+    images[0].save(path, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
