@@ -55,7 +55,7 @@ def evaluate(
     Raises:
       SettingError: where an argument is wrong, by its name.
     """
-    stepping.check_env(env)
+    stepping.check_protocol(env)
     check_int(num_episodes, "num_episodes", ge=1)
     env_params = env.default_params if env_params is None else env_params
     if max_steps is None:
