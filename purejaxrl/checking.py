@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -32,7 +33,7 @@ def check_env(env: Any, env_params: PyTree = None, *, num_envs: int = 8, num_ste
     What `make_train` asks of an environment before it compiles is the first of it; this takes some seconds and looks
     at everything else that the loop relies on:
 
-    * ``reset_env`` returns two values and ``step_env`` five, with the same shapes each time, traced parameters included;
+    * ``reset_env`` returns two values and ``step_env`` five, of the same shapes each time, with traced parameters, too;
     * ``is_truncated`` is apart from termination; gymnax's six-value ``step`` works where it is offered;
     * observations, actions and masks are what the spaces declare; rewards are finite scalars;
     * the program is the same each time it is traced, calls neither the host nor LAPACK, and does the same under
@@ -185,7 +186,7 @@ def _shapes(env: Any, params: PyTree, found: Findings) -> Shapes | None:
     obs, state, reward, terminated, info = stepped
     steady = True
     for name, before, after in (("observation", begun[0], obs), ("state", begun[1], state)):
-        steady &= _same(found, f"the {name} of reset_env", before, f"step_env's", after, dtypes_are_cast=True)
+        steady &= _same(found, f"the {name} of reset_env", before, "step_env's", after, dtypes_are_cast=True)
     if steady:
         again = _traced(found, "step_env", env.step_env, key, state, action, params, count=5)
         steady = again is not None and _same(found, "step_env's state", state, "that of a second step", again[1])
@@ -198,7 +199,17 @@ def _shapes(env: Any, params: PyTree, found: Findings) -> Shapes | None:
     _declared(env, params, obs, found)
     steady &= _mask_shape(env, params, state, found)
     _gymnax_step(env, params, key, begun, obs, action, found)
+    _keys_are_used(found, "reset_env", env.reset_env, key, params)
+    _keys_are_used(found, "step_env", env.step_env, key, begun[1], action, params)
     return Shapes(obs, state, action) if steady and truncated is not None else None
+
+
+def _keys_are_used(found: Findings, name: str, function: Callable[..., Any], *args: Any) -> None:
+    """Say where `function` draws random numbers, but none from the key that is its first argument."""
+    program = jax.make_jaxpr(function)(*args)
+    used = any(program.jaxpr.invars[0] is var for equation in program.eqns for var in equation.invars)
+    if not used and "random_bits" in str(program):
+        found.hints.append(f"{name} draws random numbers, but not from its key: they are the same each time")
 
 
 def _scalar(found: Findings, name: str, value: Any, *, boolean: bool) -> bool:
@@ -279,12 +290,10 @@ def _mask_shape(env: Any, params: PyTree, state: PyTree, found: Findings) -> boo
 def _gymnax_step(env: Any, params: PyTree, key: Array, begun: tuple, obs: PyTree, action: Any, found: Findings) -> None:
     """gymnax's own reset and six-value step, which the loop leaves alone, where they are offered."""
     if callable(getattr(env, "reset", None)):
-        _traced(found, "reset", lambda key, params: env.reset(key, params), key, params, count=2)
+        _traced(found, "reset", env.reset, key, params, count=2)
     if not callable(getattr(env, "step", None)) or any("gymnax's own step refuses" in hint for hint in found.hints):
         return
-    out = _traced(
-        found, "step", lambda *args: env.step(*args), key, begun[1], action, params, count=6
-    )
+    out = _traced(found, "step", env.step, key, begun[1], action, params, count=6)
     if out is None:
         return
     info = out[5]
@@ -312,8 +321,8 @@ def _program(env: Any, params: PyTree, found: Findings) -> bool:
     calls_host = bool(CALLBACK.search(text))
     if calls_host:
         found.errors.append(
-            "the program calls Python on the host (jax.debug.print, pure_callback, io_callback): nothing that is vmapped "
-            "over thousands of environments may; write it in jnp"
+            "the program calls Python on the host (jax.debug.print, pure_callback, io_callback): nothing that is "
+            "vmapped over thousands of environments may; write it in jnp"
         )
     if lapack := sorted(set(LAPACK.findall(text))):
         found.errors.append(
@@ -370,8 +379,8 @@ def _play(env: Any, params: PyTree, num_envs: int, num_steps: int, key: Array, f
         found.errors.append("the reward is not always finite: an inf or NaN spoils every return")
     if seen.forbidden.any():
         found.errors.append(
-            "action_mask sometimes forbids every action (of one component) in a state that is not final: the loop would "
-            "then allow them all; end the episode there, or allow one"
+            "action_mask forbids every action (or all of one component) in a state that is not final: the loop then "
+            "allows them all; end the episode there, or allow one"
         )
     both, ended = int(seen.both.sum()), int((seen.terminated + seen.truncated - seen.both).sum())
     if both:
@@ -381,8 +390,6 @@ def _play(env: Any, params: PyTree, num_envs: int, num_steps: int, key: Array, f
         )
     if not ended:
         found.hints.append(f"no episode ended within {num_steps} random steps: play more num_steps, or add a limit")
-    if num_envs > 1 and _draws(env, params) and _all_alike(batched[:2]):
-        found.hints.append(f"{num_envs} resets with different keys are all alike, though reset_env draws random numbers")
 
 
 def _random_play(env: Any, params: PyTree, keys: Array, num_steps: int) -> Seen:
@@ -412,7 +419,10 @@ def _random_play(env: Any, params: PyTree, keys: Array, num_steps: int) -> Seen:
 
         def restart(state, seen):
             obs, fresh = begin(now)
-            return jax.tree.map(lambda new, old: _where(done, new, old), fresh, state), _extended(seen, obs)
+            state = jax.vmap(lambda ends, *pair: jax.tree.map(functools.partial(jnp.where, ends), *pair))(
+                done, fresh, state
+            )
+            return state, _extended(seen, obs)
 
         return jax.lax.cond(done.any(), restart, lambda *same: same, state, seen), None  # resets may be dear
 
@@ -424,10 +434,6 @@ def _random_play(env: Any, params: PyTree, keys: Array, num_steps: int) -> Seen:
 
 def _extended(seen: Seen, obs: PyTree) -> Seen:
     return seen._replace(low=jax.tree.map(jnp.minimum, seen.low, obs), high=jax.tree.map(jnp.maximum, seen.high, obs))
-
-
-def _where(done: Array, new: Array, old: Array) -> Array:
-    return jnp.where(done.reshape(done.shape + (1,) * (old.ndim - done.ndim)), new, old)
 
 
 def _allows(space: Any, mask: Array) -> Array:
@@ -484,14 +490,6 @@ def _observed(env: Any, params: PyTree, seen: Seen, found: Findings) -> None:
                     f"obs{path} goes from {low.min():.4g} to {high.max():.4g}: networks learn best from about -1 to 1; "
                     "see envs.RescaleObservation"
                 )
-
-
-def _draws(env: Any, params: PyTree) -> bool:
-    return "random_bits" in str(jax.make_jaxpr(lambda key, params: env.reset_env(key, params))(jax.random.key(0), params))
-
-
-def _all_alike(tree: PyTree) -> bool:
-    return all((leaf == leaf[:1]).all() for leaf in jax.tree.leaves(tree))
 
 
 def _shown(value: Any) -> str:

@@ -1,4 +1,7 @@
-"""Spaces that gymnax lacks, and what the library asks of any space. What has the attribute ``nvec`` is multi-discrete, wherever the library asks."""
+"""Spaces that gymnax lacks, and the leaves and bounds of any space.
+
+What has the attribute ``nvec`` is multi-discrete, wherever the library asks.
+"""
 
 from __future__ import annotations
 
@@ -76,6 +79,14 @@ def parts(space: Any, value: PyTree, path: str = "") -> list[Part]:
             raise SettingError(f"obs{path} is declared as a tuple of {len(children)}, but is {_kind(value, count)}")
         found = [(f"{path}[{i}]", *pair) for i, pair in enumerate(zip(children, value, strict=True))]
     return [part for path, child, inner in found for part in parts(child, inner, path)]
+
+
+def leaf_spaces(space: Any) -> list[Any]:
+    """The spaces of :func:`parts`, in the same order."""
+    if not hasattr(space, "spaces"):
+        return [space]
+    children = space.spaces.values() if isinstance(space.spaces, Mapping) else space.spaces
+    return [leaf for child in children for leaf in leaf_spaces(child)]
 
 
 def _kind(value: Any, count: int | None) -> str:
