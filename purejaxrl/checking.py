@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purejaxrl import stepping
+from purejaxrl.envs.maps import cells
 from purejaxrl.envs.spaces import bounds, parts
 from purejaxrl.envs.wrappers import UNBOUNDED
 from purejaxrl.types import Array, PyTree, SettingError, check_int
@@ -80,9 +81,11 @@ def inspect(
     found.errors.extend(_action_space(env, params))
     if found.errors:
         return found
-    shapes = _shapes(env, params, found)
-    if shapes is not None and _program(env, params, found):
-        _play(env, params, num_envs, num_steps, jax.random.key(seed), found)
+    if _shapes(env, params, found):
+        declared = _declared(env, params, found)
+        _gymnax_step(env, params, found)
+        if _program(env, params, found):
+            _play(env, params, num_envs, num_steps, jax.random.key(seed), declared, found)
     return found
 
 
@@ -142,12 +145,6 @@ def _space(space: Any, name: str) -> Iterator[str]:
 # --- what tracing shows -----------------------------------------------------------------------------------------------
 
 
-class Shapes(NamedTuple):
-    obs: PyTree
-    state: PyTree
-    action: Any
-
-
 def _traced(found: Findings, name: str, function: Callable[..., Any], *args: Any, count: int = 0) -> Any:
     """Shapes of what `function` returns, `count` values (0: any one); None where it cannot be traced, which is said."""
     try:
@@ -173,16 +170,16 @@ RETURNS = {
 }
 
 
-def _shapes(env: Any, params: PyTree, found: Findings) -> Shapes | None:
-    """Trace everything the loop calls; None where random play could not follow."""
+def _shapes(env: Any, params: PyTree, found: Findings) -> bool:
+    """Trace everything the loop calls; whether it could take steps."""
     key = jax.random.key(0)
     begun = _traced(found, "reset_env", env.reset_env, key, params, count=2)
     if begun is None:
-        return None
+        return False
     action = jax.eval_shape(lambda key: stepping.random_action(env, params, key), key)
     stepped = _traced(found, "step_env", env.step_env, key, begun[1], action, params, count=5)
     if stepped is None:
-        return None
+        return False
     obs, state, reward, terminated, info = stepped
     steady = True
     for name, before, after in (("observation", begun[0], obs), ("state", begun[1], state)):
@@ -196,12 +193,10 @@ def _shapes(env: Any, params: PyTree, found: Findings) -> Shapes | None:
             steady &= _scalar(found, name, flag, boolean=flag is not reward)
     if not isinstance(info, dict):
         found.errors.append(f"step_env's info must be a dictionary, got a {type(info).__name__}: return {{}}")
-    _declared(env, params, obs, found)
     steady &= _mask_shape(env, params, state, found)
-    _gymnax_step(env, params, key, begun, obs, action, found)
     _keys_are_used(found, "reset_env", env.reset_env, key, params)
     _keys_are_used(found, "step_env", env.step_env, key, begun[1], action, params)
-    return Shapes(obs, state, action) if steady and truncated is not None else None
+    return steady and truncated is not None
 
 
 def _keys_are_used(found: Findings, name: str, function: Callable[..., Any], *args: Any) -> None:
@@ -240,17 +235,19 @@ def _same(found: Findings, name: str, x: PyTree, other: str, y: PyTree, *, dtype
     return True
 
 
-def _declared(env: Any, params: PyTree, obs: PyTree, found: Findings) -> None:
-    """Compare what is emitted with observation_space."""
+def _declared(env: Any, params: PyTree, found: Findings) -> bool:
+    """Compare what is emitted with observation_space; whether values can be compared with it, too."""
+    obs = jax.eval_shape(functools.partial(_one_step, env, params), jax.random.key(0))[3][0]
     try:
         space = env.observation_space(params)
         leaves = parts(space, obs)
     except SettingError as error:
         found.errors.append(f"{error}: correct observation_space")
-        return
+        return False
     except Exception as error:
         found.errors.append(f"observation_space(params) raises {_said(error)}")
-        return
+        return False
+    before = len(found.errors)
     for path, leaf, value in leaves:
         shape, dtype = getattr(leaf, "shape", None), getattr(leaf, "dtype", None)
         if shape is None or dtype is None:
@@ -268,6 +265,7 @@ def _declared(env: Any, params: PyTree, obs: PyTree, found: Findings) -> None:
                     f"obs{path} holds categories as numbers, {leaf!r}: networks see them one-hot through "
                     "envs.OneHotObservation"
                 )
+    return len(found.errors) == before
 
 
 def _mask_shape(env: Any, params: PyTree, state: PyTree, found: Findings) -> bool:
@@ -287,13 +285,18 @@ def _mask_shape(env: Any, params: PyTree, state: PyTree, found: Findings) -> boo
     return True
 
 
-def _gymnax_step(env: Any, params: PyTree, key: Array, begun: tuple, obs: PyTree, action: Any, found: Findings) -> None:
+def _gymnax_step(env: Any, params: PyTree, found: Findings) -> None:
     """gymnax's own reset and six-value step, which the loop leaves alone, where they are offered."""
+    if found.errors or any("gymnax's own step refuses" in hint for hint in found.hints):
+        return  # what is wrong with the parts is wrong with these
+    key = jax.random.key(0)
+    obs, state = jax.eval_shape(env.reset_env, key, params)
+    action = jax.eval_shape(functools.partial(stepping.random_action, env, params), key)
     if callable(getattr(env, "reset", None)):
         _traced(found, "reset", env.reset, key, params, count=2)
-    if not callable(getattr(env, "step", None)) or any("gymnax's own step refuses" in hint for hint in found.hints):
+    if not callable(getattr(env, "step", None)):
         return
-    out = _traced(found, "step", env.step, key, begun[1], action, params, count=6)
+    out = _traced(found, "step", env.step, key, state, action, params, count=6)
     if out is None:
         return
     info = out[5]
@@ -307,10 +310,11 @@ def _gymnax_step(env: Any, params: PyTree, key: Array, begun: tuple, obs: PyTree
 
 
 def _program(env: Any, params: PyTree, found: Findings) -> bool:
-    """Look at the program that the loop would run on a CPU; whether it can be run at all."""
+    """Look at the program that the loop would run on a CPU; whether it is worth playing."""
     text = _lowered(env, params)
     before = dict(getattr(env, "__dict__", {}))
-    if _lowered(env, params) != text:
+    steady = _lowered(env, params) == text
+    if not steady:
         found.errors.append(
             "reset_env or step_env is another program each time it is traced: draw random numbers with jax.random from "
             "`key`, not with NumPy or Python, and keep what changes in the state"
@@ -329,7 +333,7 @@ def _program(env: Any, params: PyTree, found: Findings) -> bool:
             f"the program calls {', '.join(lapack)}: batched LAPACK can wait for ever on the CPU; avoid jnp.linalg and "
             "orthogonal initialisers, or compute it in the constructor"
         )
-    return not calls_host
+    return steady and not calls_host
 
 
 def _lowered(env: Any, params: PyTree) -> str:
@@ -361,9 +365,10 @@ class Seen(NamedTuple):
     truncated: Array
     both: Array
     forbidden: Array  # int32, steps of which the mask allowed nothing
+    cell: Array  # int32, the highest id
 
 
-def _play(env: Any, params: PyTree, num_envs: int, num_steps: int, key: Array, found: Findings) -> None:
+def _play(env: Any, params: PyTree, num_envs: int, num_steps: int, key: Array, declared: bool, found: Findings) -> None:
     keys = jax.random.split(key, num_envs)
 
     @jax.jit
@@ -374,13 +379,19 @@ def _play(env: Any, params: PyTree, num_envs: int, num_steps: int, key: Array, f
 
     batched, single, seen = jax.tree.map(_plain, run(keys, params))
     _vmap_equals_loop(batched, single, found)
-    _observed(env, params, seen, found)
+    if declared:
+        _observed(env, params, seen, found)
     if not (np.isfinite(seen.reward_low).all() and np.isfinite(seen.reward_high).all()):
         found.errors.append("the reward is not always finite: an inf or NaN spoils every return")
     if seen.forbidden.any():
         found.errors.append(
             "action_mask forbids every action (or all of one component) in a state that is not final: the loop then "
             "allows them all; end the episode there, or allow one"
+        )
+    ground_truth = cells(env)
+    if ground_truth is not None and seen.cell.max() >= ground_truth.num_cells:
+        found.errors.append(
+            f"cells: the id {seen.cell.max()} is not below num_cells = {ground_truth.num_cells}: number them from 0"
         )
     both, ended = int(seen.both.sum()), int((seen.terminated + seen.truncated - seen.both).sum())
     if both:
@@ -398,6 +409,9 @@ def _random_play(env: Any, params: PyTree, keys: Array, num_steps: int) -> Seen:
     def begin(keys):
         return jax.vmap(lambda key: stepping.reset(env, params, key))(keys)
 
+    ground_truth = cells(env)
+    cell_fn = (lambda state: -1) if ground_truth is None else ground_truth.cell_fn
+
     def act(key, state):
         mask = stepping.action_mask(env, params, state)
         out = stepping.step(env, params, key, state, stepping.random_action(env, params, key, mask))
@@ -407,6 +421,7 @@ def _random_play(env: Any, params: PyTree, keys: Array, num_steps: int) -> Seen:
         state, seen = carry
         now = jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
         obs, state, reward, terminated, truncated, forbidden = jax.vmap(act)(now, state)
+        cell = jnp.asarray(jax.vmap(cell_fn)(state), jnp.int32)
         seen = _extended(seen, obs)._replace(
             reward_low=jnp.minimum(seen.reward_low, reward),
             reward_high=jnp.maximum(seen.reward_high, reward),
@@ -414,6 +429,7 @@ def _random_play(env: Any, params: PyTree, keys: Array, num_steps: int) -> Seen:
             truncated=seen.truncated + truncated,
             both=seen.both + (terminated & truncated),
             forbidden=seen.forbidden + forbidden,
+            cell=jnp.maximum(seen.cell, cell),
         )
         done = terminated | truncated
 
@@ -428,7 +444,7 @@ def _random_play(env: Any, params: PyTree, keys: Array, num_steps: int) -> Seen:
 
     obs, state = begin(keys)
     zeros, none = jnp.zeros(len(keys)), jnp.zeros(len(keys), jnp.int32)
-    seen = Seen(obs, obs, zeros + jnp.inf, zeros - jnp.inf, none, none, none, none)
+    seen = Seen(obs, obs, zeros + jnp.inf, zeros - jnp.inf, none, none, none, none, none - 1)
     return jax.lax.scan(step, (state, seen), jnp.arange(num_steps))[0][1]
 
 
@@ -460,15 +476,12 @@ def _vmap_equals_loop(batched: PyTree, single: PyTree, found: Findings) -> None:
 
 def _observed(env: Any, params: PyTree, seen: Seen, found: Findings) -> None:
     """Whether observations were finite, within what is declared, and of a size that networks like."""
-    try:
-        leaves = zip(*(parts(env.observation_space(params), tree) for tree in (seen.low, seen.high)), strict=True)
-    except SettingError:
-        return  # said before
-    for (path, space, low), (_, _, high) in leaves:
+    lows, highs = (parts(env.observation_space(params), tree) for tree in (seen.low, seen.high))
+    for (path, space, low), (_, _, high) in zip(lows, highs, strict=True):
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
             found.errors.append(f"obs{path} is not always finite: networks learn nothing from inf and NaN")
             continue
-        limits = bounds(space) if low.shape[1:] == tuple(getattr(space, "shape", ())) else None
+        limits = bounds(space)
         if limits is None:
             continue
         least, most = (np.asarray(limit) for limit in limits)

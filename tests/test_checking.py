@@ -136,8 +136,8 @@ ERRORS = {
     "lapack": ({"reward": lambda self, now, action: jnp.linalg.qr(now.x * jnp.eye(2))[1].sum()}, "lapack_sgeqrf"),
     "numpy's draws": ({"reward": lambda self, now, action: jnp.float32(np.random.default_rng().random())}, "another program each time"),
     "state in self": ({"next_x": counted}, r"self\.calls changes while stepping"),
-    "vmap": ({"reward": lambda self, now, action: odd(now.x)}, "under jax.vmap"),
-    "cells": ({"cells": lambda self: envs.Cells(lambda now: now.time - 1, 2, np.arange(2)[None])}, "cells.*2"),
+    "vmap": ({"reward": lambda self, now, action: odd(now.x + action)}, "under jax.vmap"),
+    "cells": ({"cells": lambda self: envs.Cells(lambda now: now.time - 1, 2, np.arange(2)[None])}, "cells: the id 2 is not below num_cells = 2"),
 }  # fmt: skip
 HINTS = {
     "unbounded": ({"observation_space": box(high=jnp.inf)}, "declared without finite bounds"),
@@ -146,10 +146,10 @@ HINTS = {
     "categories": ({"obs": lambda self, now: now.time, "observation_space": lambda *_: spaces.Discrete(4)}, "OneHotObservation"),
     "reward's dtype": ({"reward": lambda self, now, action: now.time}, "reward is int32: the loop casts it to float32"),
     "flag's dtype": ({"ends": lambda self, now: 1.0 * (now.time >= 3)}, "terminated is float32"),
-    "reset's dtype": ({"start": lambda self, key: jnp.int32(0)}, r"state of reset_env\.x is int32\[\], step_env's float32"),
+    "reset's dtype": ({"start": lambda self, key: jnp.int32(0), "next_x": state(lambda _, now: now.x + 1.0)}, r"state of reset_env\.x is int32\[\], step_env's float32"),
     "endless": ({"ends": lambda self, now: jnp.bool(False), "next_x": state(lambda _, now: now.x)}, "no episode ended within 60"),
     "both": ({"is_truncated": lambda self, now, params: now.time >= 3}, r"(\d+) of \1 episodes ended terminated and truncated"),
-    "own keys": ({"start": lambda self, key: jax.random.uniform(jax.random.key(3))}, "reset_env draws random numbers, but not"),
+    "own keys": ({"start": lambda self, key: jax.random.uniform(jax.random.key(3)), "observation_space": box(high=4.0)}, "reset_env draws random numbers, but not"),
 }  # fmt: skip
 
 
