@@ -105,7 +105,10 @@ ERRORS = {
     "named params": ({"default_params": NamedParams()}, r"env_params\.mode is 'hard', no number"),
     "no pytree": ({"default_params": Plain()}, "env_params is no pytree but a Plain"),
     "action space": ({"action_space": lambda *_: spaces.Dict({"a": spaces.Discrete(2)})}, "action_space is Dict"),
-    "raising space": ({"action_space": lambda self, params: params.nothing}, r"action_space\(params\) raises Attribute"),
+    "raising space": (
+        {"action_space": lambda self, params: params.nothing},
+        r"action_space\(params\) raises Attribute",
+    ),
     "no actions": ({"action_space": lambda *_: spaces.Discrete(0)}, "n must be a Python integer >= 1"),
     "bounds and shape": ({"observation_space": box(high=jnp.ones(2), shape=(1,))}, "bounds that do not fit its shape"),
     "bounds upside down": ({"observation_space": box(3.0, 0.0)}, "a lower bound above the upper one"),
@@ -114,43 +117,94 @@ ERRORS = {
     "tree": ({"observation_space": lambda *_: spaces.Dict({"x": spaces.Box(0, 3, (1,))})}, "declared with the entries"),
     "bounds": ({"observation_space": box(high=2.0)}, r"obs leaves its space: 3 at \[0\] is outside \[0\.0, 2\.0\]"),
     "nan": ({"next_x": state(lambda _, now: jnp.log(now.x - 1))}, "obs is not always finite"),
-    "six values": ({"step_env": step(lambda *five: (*five[:4], five[3], five[4]))}, r"return 5 values, got 6.*is_trunc"),
+    "six values": (
+        {"step_env": step(lambda *five: (*five[:4], five[3], five[4]))},
+        r"return 5 values, got 6.*is_trunc",
+    ),
     "one value": ({"reset_env": lambda self, key, params: jnp.zeros(1)}, "reset_env must return 2 values, got one"),
-    "python if": ({"reward": lambda self, now, action: 1.0 if now.x > 0 else 0.0}, "step_env cannot be traced.*jnp.where"),
+    "python if": (
+        {"reward": lambda self, now, action: 1.0 if now.x > 0 else 0.0},
+        "step_env cannot be traced.*jnp.where",
+    ),
     "numpy": ({"reward": lambda self, now, action: np.sin(now.x)}, "step_env cannot be traced.*not np"),
-    "shape from a key": ({"start": lambda self, key: jnp.zeros(int(jax.random.uniform(key)))}, "reset_env cannot be traced"),
+    "shape from a key": (
+        {"start": lambda self, key: jnp.zeros(int(jax.random.uniform(key)))},
+        "reset_env cannot be traced",
+    ),
     "no truncation": ({"is_truncated": lambda self, now, params: now.nothing}, "is_truncated cannot be traced"),
     "reward vector": ({"reward": lambda self, now, action: jnp.ones(1)}, "step_env's reward must be a scalar"),
     "reward inf": ({"reward": lambda self, now, action: 1 / now.x}, "the reward is not always finite"),
     "flag vector": ({"ends": lambda self, now: (now.time >= 3)[None]}, "terminated must be a scalar"),
-    "state grows": ({"next_x": state(lambda _, now: jnp.concatenate([now.x.ravel()] * 2)), "obs": lambda self, now: jnp.ones(1)}, "shapes and dtypes must stay the same"),
-    "state's type": ({"next_x": state(lambda _, now: {"x": 1.0}), "obs": lambda self, now: jnp.ones(1)}, "is built otherwise than step_env's"),
-    "info": ({"step_env": step(lambda *five: (*five[:4], None)), "step": None}, "info must be a dictionary, got a NoneType"),
-    "mask's shape": ({"action_mask": lambda self, now, params: jnp.ones(2, bool)}, r"action_mask must be bool\[3\].*bool\[2\]"),
+    "state grows": (
+        {"next_x": state(lambda _, now: jnp.concatenate([now.x.ravel()] * 2)), "obs": lambda self, now: jnp.ones(1)},
+        "shapes and dtypes must stay the same",
+    ),
+    "state's type": (
+        {"next_x": state(lambda _, now: {"x": 1.0}), "obs": lambda self, now: jnp.ones(1)},
+        "is built otherwise than step_env's",
+    ),
+    "info": (
+        {"step_env": step(lambda *five: (*five[:4], None)), "step": None},
+        "info must be a dictionary, got a NoneType",
+    ),
+    "mask's shape": (
+        {"action_mask": lambda self, now, params: jnp.ones(2, bool)},
+        r"action_mask must be bool\[3\].*bool\[2\]",
+    ),
     "mask's dtype": ({"action_mask": lambda self, now, params: jnp.ones(3)}, r"action_mask must be bool\[3\].*float32"),
     "mask of a box": ({"action_space": lambda *_: spaces.Box(0, 1, ())}, "action_mask belongs to discrete actions"),
-    "mask forbids": ({"action_mask": lambda self, now, params: jnp.arange(3) < 3 * (now.x != 1)}, "forbids every action"),
+    "mask forbids": (
+        {"action_mask": lambda self, now, params: jnp.arange(3) < 3 * (now.x != 1)},
+        "forbids every action",
+    ),
     "four values": ({"step": lambda self, *args: Sound.step(self, *args)[:4]}, r"step must return 6 values, got 4"),
     "final observation": ({"step": lambda self, *args: (*Sound.step(self, *args)[:5], {})}, "no final_observation"),
-    "callback": ({"reward": lambda self, now, action: (jax.debug.print("{}", now.x), 1.0)[1]}, "calls Python on the host"),
+    "callback": (
+        {"reward": lambda self, now, action: (jax.debug.print("{}", now.x), 1.0)[1]},
+        "calls Python on the host",
+    ),
     "lapack": ({"reward": lambda self, now, action: jnp.linalg.qr(now.x * jnp.eye(2))[1].sum()}, "lapack_sgeqrf"),
-    "numpy's draws": ({"reward": lambda self, now, action: jnp.float32(np.random.default_rng().random())}, "another program each time"),
+    "numpy's draws": (
+        {"reward": lambda self, now, action: jnp.float32(np.random.default_rng().random())},
+        "another program each time",
+    ),
     "state in self": ({"next_x": counted}, r"self\.calls changes while stepping"),
     "vmap": ({"reward": lambda self, now, action: odd(now.x + action)}, "under jax.vmap"),
-    "cells": ({"cells": lambda self: envs.Cells(lambda now: now.time - 1, 2, np.arange(2)[None])}, "cells: the id 2 is not below num_cells = 2"),
-}  # fmt: skip
+    "cells": (
+        {"cells": lambda self: envs.Cells(lambda now: now.time - 1, 2, np.arange(2)[None])},
+        "cells: the id 2 is not below num_cells = 2",
+    ),
+}
 HINTS = {
     "unbounded": ({"observation_space": box(high=jnp.inf)}, "declared without finite bounds"),
     "dtype": ({"observation_space": box(dtype=jnp.int32)}, "obs is float32, observation_space declares int32"),
-    "large": ({"next_x": state(lambda _, now: now.x + 9), "observation_space": box(high=99.0)}, "goes from 0 to 27.*Rescale"),
-    "categories": ({"obs": lambda self, now: now.time, "observation_space": lambda *_: spaces.Discrete(4)}, "OneHotObservation"),
+    "large": (
+        {"next_x": state(lambda _, now: now.x + 9), "observation_space": box(high=99.0)},
+        "goes from 0 to 27.*Rescale",
+    ),
+    "categories": (
+        {"obs": lambda self, now: now.time, "observation_space": lambda *_: spaces.Discrete(4)},
+        "OneHotObservation",
+    ),
     "reward's dtype": ({"reward": lambda self, now, action: now.time}, "reward is int32: the loop casts it to float32"),
     "flag's dtype": ({"ends": lambda self, now: 1.0 * (now.time >= 3)}, "terminated is float32"),
-    "reset's dtype": ({"start": lambda self, key: jnp.int32(0), "next_x": state(lambda _, now: now.x + 1.0)}, r"state of reset_env\.x is int32\[\], step_env's float32"),
-    "endless": ({"ends": lambda self, now: jnp.bool(False), "next_x": state(lambda _, now: now.x)}, "no episode ended within 60"),
-    "both": ({"is_truncated": lambda self, now, params: now.time >= 3}, r"(\d+) of \1 episodes ended terminated and truncated"),
-    "own keys": ({"start": lambda self, key: jax.random.uniform(jax.random.key(3)), "observation_space": box(high=4.0)}, "reset_env draws random numbers, but not"),
-}  # fmt: skip
+    "reset's dtype": (
+        {"start": lambda self, key: jnp.int32(0), "next_x": state(lambda _, now: now.x + 1.0)},
+        r"state of reset_env\.x is int32\[\], step_env's float32",
+    ),
+    "endless": (
+        {"ends": lambda self, now: jnp.bool(False), "next_x": state(lambda _, now: now.x)},
+        "no episode ended within 60",
+    ),
+    "both": (
+        {"is_truncated": lambda self, now, params: now.time >= 3},
+        r"(\d+) of \1 episodes ended terminated and truncated",
+    ),
+    "own keys": (
+        {"start": lambda self, key: jax.random.uniform(jax.random.key(3)), "observation_space": box(high=4.0)},
+        "reset_env draws random numbers, but not",
+    ),
+}
 
 
 def broken(attributes):
