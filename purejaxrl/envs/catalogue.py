@@ -50,12 +50,17 @@ def _traced(env_id: str) -> tuple[PyTree, tuple[str, str]]:
         found.append(_facts(env, params))
         return env.reset_env(key, params)[0]
 
-    return jax.eval_shape(begin, jax.random.key(0)), found[0]
+    return jax.eval_shape(begin, _key()), found[0]
 
 
 def _made(env_id: str) -> tuple[PyTree, tuple[str, str]]:
     env, params = gymnax.make(env_id)
-    return jax.eval_shape(env.reset_env, jax.random.key(0), params)[0], _facts(env, params)
+    return jax.eval_shape(env.reset_env, _key(), params)[0], _facts(env, params)
+
+
+def _key() -> Any:
+    """The shape of a key: making one would compile."""
+    return jax.eval_shape(jax.random.key, 0)
 
 
 def _facts(env: Any, params: Any) -> tuple[str, str]:

@@ -88,7 +88,7 @@ CATEGORIES = {
     ),
     "channels": (
         spaces.Box(0, 3, (2, 2, 2), jnp.int32),
-        lambda t: jnp.zeros((2, 2, 2), jnp.int32).at[..., 1].set(t),
+        lambda t: jnp.stack([jnp.zeros((2, 2), jnp.int32), jnp.full((2, 2), t)], -1),
         lambda t: np.full((2, 2, 8), [*np.eye(4)[0], *np.eye(4)[t]]),
     ),
 }
