@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from purejaxrl.checking import check_env as check_env
     from purejaxrl.checkpoint import restore as restore
     from purejaxrl.checkpoint import save as save
     from purejaxrl.envs import make as make
@@ -19,6 +20,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "PooledResets": "resets",
     "Result": "train",
+    "check_env": "checking",
     "evaluate": "evaluation",
     "load": "metrics",
     "make": "envs",

@@ -109,7 +109,15 @@ class Bench:
 
 @dataclasses.dataclass
 class List:
-    """Show every environment, algorithm and bonus."""
+    """Show every environment, algorithm and bonus, or one of the three.
+
+    Example: purejaxrl list envs
+
+    `list envs` says what each environment is: observation, actions, step limit, source, and why exploring is hard.
+    """
+
+    what: tyro.conf.Positional[Literal["envs", "algos", "bonuses"] | None] = None
+    """Only these."""
 
 
 VERBS = {"train": Train, "eval": Eval, "report": Report, "bench": Bench, "list": List}
@@ -326,20 +334,42 @@ def _bench(command: Bench) -> None:
 
 
 def _list(command: List) -> None:
+    if command.what == "envs":
+        _list_envs(_stdout())
+        return
     from rich.table import Table
 
     from purejaxrl import algos, bonuses, discovery, envs
 
     console = _stdout()
     for package, title in ((algos, "Algorithms"), (bonuses, "Bonuses")):
+        if command.what not in (None, package.__name__.split(".")[-1]):
+            continue
         console.print(f"[bold]{title}[/bold]")
         table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
         for name in discovery.names(package):
             table.add_row(name, (discovery.load(package, name).__doc__ or "").strip().splitlines()[0])
         console.print(table, highlight=False, markup=False)
-    console.print("[bold]Environments[/bold]")
+    if command.what is None:
+        console.print("[bold]Environments[/bold]")
+        for env_id in envs.ids():
+            console.print(f"  {env_id}", highlight=False)
+
+
+def _list_envs(console: Console) -> None:
+    from rich.table import Table
+
+    from purejaxrl import envs
+    from purejaxrl.envs import catalogue
+
+    if not console.is_terminal:
+        console.width = 1000  # into a pipe each environment is one whole line
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in ("id", "observation", "actions", "steps", "source", "exploring is hard because"):
+        table.add_column(title, no_wrap=title != "exploring is hard because")
     for env_id in envs.ids():
-        console.print(f"  {env_id}", highlight=False)
+        table.add_row(*catalogue.entry(env_id))
+    console.print(table, highlight=False, markup=False)
 
 
 def _stdout() -> Console:

@@ -137,7 +137,7 @@ def _episodes(
     bonus: Bonus | None,
 ) -> tuple[_Play, Callable[[_Play], _Play], int]:
     """The start of fresh episodes, one step of them, and the cap on their steps."""
-    stepping.check_env(env)
+    stepping.check_protocol(env)
     check_int(num_episodes, "num_episodes", ge=1)
     env_params = env.default_params if env_params is None else env_params
     if max_steps is None:

@@ -71,8 +71,8 @@ def action_mask(env: Any, env_params: Any, state: PyTree) -> Array | None:
     return env.action_mask(state, env_params) if hasattr(env, "action_mask") else None
 
 
-def check_env(env: Any) -> None:
-    """Raise :class:`SettingError` unless `env` has what the loop calls."""
+def check_protocol(env: Any) -> None:
+    """Raise :class:`SettingError` unless `env` has what the loop calls; :func:`purejaxrl.check_env` tries it out."""
     if isinstance(env, str):
         raise SettingError(f"env must be an environment, got an id: use env, env_params = purejaxrl.make({env!r})")
     if isinstance(env, tuple):

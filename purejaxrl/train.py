@@ -90,7 +90,7 @@ def make_train(
     Raises:
       SettingError: (a ValueError) where a setting is wrong, by its name. Traced numbers are not looked at.
     """
-    stepping.check_env(env)
+    stepping.check_protocol(env)
     _check_component(learner, "algo", ("init", "init_actor", "act", "update"))
     check_int(getattr(learner, "num_steps", None), "algo.num_steps", ge=1)
     warmup_steps = intrinsic.warmup_steps(bonus)

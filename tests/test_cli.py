@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import purejaxrl
-from purejaxrl import algos, cli, discovery, lanes, runs
+from purejaxrl import algos, cli, discovery, envs, lanes, runs
 
 TINY = ["--env", "DeepSea-bsuite", "--env.size", "4", "--num-envs", "2", "--algo.num-steps", "8", "--algo.hidden", "8"]
 
@@ -194,6 +194,33 @@ def test_list(capsys):
     shown = capsys.readouterr().out
     for name in ("ppo", "counts", "rnd", "DeepSea-bsuite", "Breakout-MinAtar"):
         assert name in shown
+
+
+@pytest.mark.parametrize(
+    ("what", "shown", "hidden"),
+    [("algos", "ppo", "counts"), ("bonuses", "counts", "CartPole-v1"), ("envs", "CartPole-v1", "ppo")],
+)
+def test_list_of_one_kind(capsys, what, shown, hidden):
+    assert main("list", what) == 0
+    out = capsys.readouterr().out
+    assert shown in out
+    assert hidden not in out
+
+
+def test_list_of_something_else(capsys):
+    assert main("list", "nothing") == 2
+
+
+def test_list_envs_says_what_each_is(capsys):
+    """One whole line for each id where it is piped; nothing is downloaded or left out."""
+    assert main("list", "envs") == 0
+    rows = {line.split()[0]: " ".join(line.split()) for line in capsys.readouterr().out.splitlines()[1:]}
+    assert list(rows) == envs.ids()
+    assert rows["CartPole-v1"] == "CartPole-v1 float32 4 2 500 gymnax, classic control"
+    assert rows["Pendulum-v1"] == "Pendulum-v1 float32 3 box 1 200 gymnax, classic control"
+    assert "float32 8x8 2 8 gymnax, bsuite one of 2^N ways pays" in rows["DeepSea-bsuite"]
+    assert rows["SparseAcrobot-v0"].endswith("float32 6 3 500 purejaxrl only the goal pays")
+    assert rows["MNISTBandit-bsuite"] == "MNISTBandit-bsuite (downloads its data) gymnax, bsuite"
 
 
 def test_top_level_help_imports_nothing_heavy():

@@ -56,6 +56,7 @@ ALLOWED = {
     "resets": {"types"},
     "train": {"types", "intrinsic", "resets", "stepping", "visits"},
     "evaluation": {"types", "intrinsic", "stepping", "train"},
+    "checking": {"types", "stepping", "envs"},
     "checkpoint": set(),
     "files": set(),
     "metrics": {"types", "files"},

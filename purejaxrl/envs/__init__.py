@@ -25,7 +25,15 @@ from purejaxrl.envs.sparse import (
 )
 from purejaxrl.envs.stress import DelayedReward, FixedLayouts, NoisyTV, SparseReward, StickyActions
 from purejaxrl.envs.tabular import Chain, RandomMDP, RiverSwim, TabularMDP
-from purejaxrl.envs.wrappers import FrameStack, RescaleObservation
+from purejaxrl.envs.wrappers import (
+    CheckActions,
+    FlattenObservation,
+    FrameStack,
+    OneHotObservation,
+    RescaleObservation,
+    ScaleReward,
+    TimeLimit,
+)
 from purejaxrl.types import SettingError, check_choice, check_int, check_number
 
 __all__ = [
@@ -33,16 +41,20 @@ __all__ = [
     "BsuiteDeepSea",
     "Cells",
     "Chain",
+    "CheckActions",
     "DeceptiveMountainCar",
     "DelayedReward",
     "FixedLayouts",
+    "FlattenObservation",
     "FrameStack",
     "MultiDiscrete",
     "NoisyTV",
+    "OneHotObservation",
     "PositionOnlyCartPole",
     "RandomMDP",
     "RescaleObservation",
     "RiverSwim",
+    "ScaleReward",
     "SparseAcrobot",
     "SparseMountainCar",
     "SparseMountainCarContinuous",
@@ -50,6 +62,7 @@ __all__ = [
     "SparseReward",
     "StickyActions",
     "TabularMDP",
+    "TimeLimit",
     "cells",
     "constructor_settings",
     "ids",

@@ -49,6 +49,8 @@ class BsuiteDeepSea(environment.Environment):
     gymnax's DeepSea-bsuite is the same game with other mappings (of JAX keys), and ends both terminated and truncated.
     """
 
+    hard_exploration = "one of 2^N ways pays, and each right step costs"
+
     def __init__(
         self, size: int = 8, mapping_seed: int = 42, randomize_actions: bool = True, deterministic: bool = True
     ):
@@ -165,6 +167,8 @@ class BsuiteCartPoleSwingUp(environment.Environment):
     Observation, float32 ``[8]``: x/3, ẋ/3, sin θ, cos θ, θ̇, time/10, and ±1 for whether the cart is central and for
     whether the pole is slow enough for the reward. bsuite's has a leading axis of 1.
     """
+
+    hard_exploration = "pushing costs, and only an upright pole pays"
 
     def __init__(self, difficulty: int = 0):
         super().__init__()

@@ -24,6 +24,8 @@ class OnlySuccessPays(environment.Environment):
     failure from another.
     """
 
+    hard_exploration = "only the goal pays"
+
     @property
     def name(self) -> str:
         return f"{type(self).__name__}-v0"
@@ -68,6 +70,8 @@ class SparsePendulum(pendulum.Pendulum):
     sharp ones and without their cost of actions. The start is within ±.05 of hanging still. 200 steps truncate.
     """
 
+    hard_exploration = "only standing still upright pays"
+
     @property
     def name(self) -> str:
         return "SparsePendulum-v0"
@@ -100,6 +104,8 @@ class DeceptiveMountainCar(SparseMountainCar):
     reward it has found ends there every time. A *deceptive* reward in the sense of Conti et al. 2018
     (arXiv:1712.06560); this task is our own.
     """
+
+    hard_exploration = "a lesser reward is nearer than the goal's"
 
     @property
     def default_params(self) -> Any:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 from gymnax.environments import spaces
 
-from purejaxrl.envs.wrappers import Wrapper
+from purejaxrl.envs.wrappers import Wrapper, WrapperState
 from purejaxrl.types import Array, PyTree, SettingError, check_int, check_number
 
 
@@ -161,11 +161,6 @@ class StickyActions(Wrapper):
         return obs, StickyActionsState(env_state, action, jnp.zeros((), bool)), reward, terminated, info
 
 
-@struct.dataclass
-class FixedLayoutsState:
-    env_state: PyTree
-
-
 class FixedLayouts(Wrapper):
     """Every episode starts in one of `num_layouts` fixed ways, those that `seed` gives; what happens then stays random.
 
@@ -178,11 +173,11 @@ class FixedLayouts(Wrapper):
         super().__init__(env)
         self.num_layouts, self.seed = num_layouts, seed
 
-    def reset_env(self, key: Array, params: Any) -> tuple[PyTree, FixedLayoutsState]:
+    def reset_env(self, key: Array, params: Any) -> tuple[PyTree, WrapperState]:
         layout = jax.random.randint(key, (), 0, self.num_layouts)
         obs, env_state = self.env.reset_env(jax.random.fold_in(jax.random.key(self.seed), layout), params)
-        return obs, FixedLayoutsState(env_state)
+        return obs, WrapperState(env_state)
 
-    def step_env(self, key: Array, state: FixedLayoutsState, action: Array, params: Any) -> tuple:
+    def step_env(self, key: Array, state: WrapperState, action: Array, params: Any) -> tuple:
         obs, env_state, *rest = self.env.step_env(key, state.env_state, action, params)
-        return obs, FixedLayoutsState(env_state), *rest
+        return obs, WrapperState(env_state), *rest

@@ -147,6 +147,8 @@ class RiverSwim(TabularMDP):
     the first state, and rewards .005 and 1; from them is the step limit of 20.
     """
 
+    hard_exploration = "the large reward lies upstream of a small one"
+
     def __init__(self, num_states: int = 6, small: float = 0.0005, large: float = 1.0):
         check_int(num_states, "num_states", ge=3)
         last = num_states - 1
@@ -171,6 +173,8 @@ class Chain(TabularMDP):
 
     An episode of the paper's N + 9 time steps has N + 8 actions, of which N - 2 lead to the end: its best return, 10.
     """
+
+    hard_exploration = "one of 2^N ways pays, past a small reward"
 
     def __init__(self, num_states: int = 10, observation: str = "thermometer"):
         check_int(num_states, "num_states", ge=4)

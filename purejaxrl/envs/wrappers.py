@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from gymnax.environments import environment, spaces
+from jax.experimental import checkify
 
 from purejaxrl.envs.maps import Cells, cells
-from purejaxrl.envs.spaces import MultiDiscrete
-from purejaxrl.types import Array, PyTree, SettingError, check_int
+from purejaxrl.envs.spaces import MultiDiscrete, bounds, leaf_spaces, parts
+from purejaxrl.types import Array, PyTree, SettingError, check_int, check_number
 
 UNBOUNDED = 1e6  # wider bounds say nothing: some environments give the largest float
 # Functions of (state, params).
@@ -49,11 +50,28 @@ class Wrapper:
 
 
 @struct.dataclass
-class RescaleObservationState:
-    env_state: PyTree
+class WrapperState:
+    """The state of a wrapper that has none of its own."""
+
+    env_state: PyTree  # the inner environment's
 
 
-class RescaleObservation(Wrapper):
+class ObservationWrapper(Wrapper):
+    """Shows another observation: a subclass defines `shown(obs, params)` and `observation_space(params)`."""
+
+    def shown(self, obs: PyTree, params: Any) -> Array:
+        raise NotImplementedError
+
+    def reset_env(self, key: Array, params: Any) -> tuple[Array, WrapperState]:
+        obs, env_state = self.env.reset_env(key, params)
+        return self.shown(obs, params), WrapperState(env_state)
+
+    def step_env(self, key: Array, state: WrapperState, action: Array, params: Any) -> tuple:
+        obs, env_state, *rest = self.env.step_env(key, state.env_state, action, params)
+        return self.shown(obs, params), WrapperState(env_state), *rest
+
+
+class RescaleObservation(ObservationWrapper):
     """Observations scaled to [-1, 1] by the bounds of their Box, so that none is small for its unit alone.
 
     Raises:
@@ -66,13 +84,9 @@ class RescaleObservation(Wrapper):
         if not ((high > low) & (high - low < UNBOUNDED)).all():
             raise SettingError(f"RescaleObservation needs finite bounds, got {low} to {high}")
 
-    def reset_env(self, key: Array, params: Any) -> tuple[Array, RescaleObservationState]:
-        obs, env_state = self.env.reset_env(key, params)
-        return self._scaled(obs, params), RescaleObservationState(env_state)
-
-    def step_env(self, key: Array, state: RescaleObservationState, action: Array, params: Any) -> tuple:
-        obs, env_state, *rest = self.env.step_env(key, state.env_state, action, params)
-        return self._scaled(obs, params), RescaleObservationState(env_state), *rest
+    def shown(self, obs: Array, params: Any) -> Array:
+        low, high = self._bounds(params)
+        return 2 * ((obs - low) / (high - low)) - 1
 
     def observation_space(self, params: Any) -> spaces.Box:
         return spaces.Box(-1.0, 1.0, self.env.observation_space(params).shape, jnp.float32)
@@ -84,9 +98,175 @@ class RescaleObservation(Wrapper):
         low, high = (jnp.broadcast_to(jnp.asarray(b, jnp.float32), space.shape) for b in (space.low, space.high))
         return low, high
 
-    def _scaled(self, obs: Array, params: Any) -> Array:
-        low, high = self._bounds(params)
-        return 2 * ((obs - low) / (high - low)) - 1
+
+class FlattenObservation(ObservationWrapper):
+    """Every number of the observation in one vector, float32 ``[n]``: of a grid, a scalar, or a tree of them.
+
+    The leaves of a Dict or Tuple follow each other as the space names them. Categories stay numbers:
+    :class:`OneHotObservation` shows a single one as networks want it.
+
+    Raises:
+      SettingError: where the space has a leaf without bounds to be found.
+    """
+
+    def __init__(self, env: Any):
+        super().__init__(env)
+        self.observation_space(env.default_params)
+
+    def shown(self, obs: PyTree, params: Any) -> Array:
+        leaves = [part.value for part in parts(self.env.observation_space(params), obs)]
+        return jnp.concatenate([jnp.ravel(leaf).astype(jnp.float32) for leaf in leaves])
+
+    def observation_space(self, params: Any) -> spaces.Box:
+        limits = [bounds(space) for space in leaf_spaces(self.env.observation_space(params))]
+        if None in limits:
+            raise SettingError(f"FlattenObservation: unknown bounds in {self.env.observation_space(params)!r}")
+        low, high = (
+            jnp.concatenate([jnp.ravel(side).astype(jnp.float32) for side in sides])
+            for sides in zip(*(pair for pair in limits if pair is not None), strict=True)
+        )
+        return spaces.Box(low, high, low.shape, jnp.float32)
+
+
+class OneHotObservation(ObservationWrapper):
+    """Categories as one-hot float32 vectors: a ``Discrete(n)`` becomes ``[n]``, a multi-discrete ``[sum(nvec)]``.
+
+    A Box of integers, or of whole numbers with `num_values` given, has one category for each value from its lowest
+    bound on: a grid ``[H, W]`` becomes ``[H, W, n]``, one with channels ``[H, W, C]`` becomes ``[H, W, C * n]``, a
+    vector ``[k]`` becomes ``[k * n]``. A value outside shows zeros.
+
+    Raises:
+      SettingError: where the number of values is unknown, or `num_values` is no integer >= 1.
+    """
+
+    def __init__(self, env: Any, num_values: int | None = None):
+        super().__init__(env)
+        if num_values is not None:
+            check_int(num_values, "num_values", ge=1)
+        space = env.observation_space(env.default_params)
+        limits = bounds(space) if hasattr(space, "shape") else None
+        if limits is None:
+            raise SettingError(f"OneHotObservation needs one space of categories, got {space!r}")
+        low, high = (np.asarray(side) for side in limits)
+        if num_values is None and not (
+            np.issubdtype(low.dtype, np.integer) and jnp.issubdtype(space.dtype, jnp.integer) and high.max() < UNBOUNDED
+        ):
+            raise SettingError(f"OneHotObservation: how many values has {space!r}? Say so with num_values")
+        self.lowest = low.min().astype(int)  # the same for all, so that equal values look alike
+        self.num_values = int(high.max() - self.lowest + 1) if num_values is None else num_values
+        # Components of their own sizes are kept apart: no column is for ever zero.
+        self.sizes = space.nvec if hasattr(space, "nvec") and num_values is None else None
+
+    def shown(self, obs: Array, params: Any) -> Array:
+        if self.sizes is not None:
+            return jnp.concatenate([jax.nn.one_hot(obs[i], n) for i, n in enumerate(self.sizes)])
+        shown = jax.nn.one_hot(obs.astype(jnp.int32) - self.lowest, self.num_values)
+        return shown.reshape(self._shape(obs.shape))
+
+    def observation_space(self, params: Any) -> spaces.Box:
+        shape = tuple(self.env.observation_space(params).shape)
+        return spaces.Box(0.0, 1.0, self._shape(shape), jnp.float32)
+
+    def _shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if self.sizes is not None:
+            return (sum(self.sizes),)
+        if len(shape) in (0, 2):
+            return (*shape, self.num_values)
+        return (*shape[:-1], shape[-1] * self.num_values)
+
+
+@struct.dataclass
+class TimeLimitState:
+    env_state: PyTree
+    time: Array  # int32, steps of this episode
+
+
+class TimeLimit(Wrapper):
+    """Truncate episodes after `max_steps`, whatever limit of its own the environment has besides.
+
+    It is reported as truncation, so that learners bootstrap from the last observation. The observation does not show
+    the time.
+
+    Raises:
+      SettingError: where `max_steps` is no integer >= 1.
+    """
+
+    def __init__(self, env: Any, max_steps: int):
+        check_int(max_steps, "max_steps", ge=1)
+        super().__init__(env)
+        self.max_steps = max_steps
+
+    def reset_env(self, key: Array, params: Any) -> tuple[PyTree, TimeLimitState]:
+        obs, env_state = self.env.reset_env(key, params)
+        return obs, TimeLimitState(env_state, jnp.zeros((), jnp.int32))
+
+    def step_env(self, key: Array, state: TimeLimitState, action: Array, params: Any) -> tuple:
+        obs, env_state, *rest = self.env.step_env(key, state.env_state, action, params)
+        return obs, TimeLimitState(env_state, state.time + 1), *rest
+
+    def is_truncated(self, state: TimeLimitState, params: Any) -> Array:
+        return (state.time >= self.max_steps) | self.env.is_truncated(state.env_state, params)
+
+
+class ScaleReward(Wrapper):
+    """Rewards times `scale`, which may be traced: then the wrapper is made inside the traced function.
+
+    The loop's `episode_return` is the scaled one.
+
+    Raises:
+      SettingError: where `scale` is not finite.
+    """
+
+    def __init__(self, env: Any, scale: Any):
+        check_number(scale, "scale")
+        super().__init__(env)
+        self.scale = scale
+
+    def reset_env(self, key: Array, params: Any) -> tuple[PyTree, WrapperState]:
+        obs, env_state = self.env.reset_env(key, params)
+        return obs, WrapperState(env_state)
+
+    def step_env(self, key: Array, state: WrapperState, action: Array, params: Any) -> tuple:
+        obs, env_state, reward, *rest = self.env.step_env(key, state.env_state, action, params)
+        return obs, WrapperState(env_state), reward * self.scale, *rest
+
+
+class CheckActions(Wrapper):
+    """Report actions outside the action space: environments take them silently, and do something with them.
+
+    For looking for errors, not for training: leave the wrapper out, and nothing is looked at. Called from Python,
+    ``step_env`` raises; a jitted program must be passed through ``jax.experimental.checkify``, and JAX says so where it
+    is not::
+
+        step = jax.jit(checkify.checkify(jax.vmap(env.step_env, in_axes=(0, 0, 0, None))))
+        error, values = step(keys, states, actions, params)
+        error.throw()
+
+    A whole training run can be passed through it, too. There a Box's actions are clipped before they come here, so
+    that only NaN is found.
+
+    Raises:
+      SettingError: at once, where the action's shape is not the space's, or a category is no integer.
+      JaxRuntimeError: where its value lies outside, from Python.
+    """
+
+    def reset_env(self, key: Array, params: Any) -> tuple[PyTree, WrapperState]:
+        obs, env_state = self.env.reset_env(key, params)
+        return obs, WrapperState(env_state)
+
+    def step_env(self, key: Array, state: WrapperState, action: Any, params: Any) -> tuple:
+        space = self.env.action_space(params)
+        action, limits = jnp.asarray(action), bounds(space)
+        if limits is None:
+            raise SettingError(f"CheckActions: the bounds of {space!r} are not known")
+        low, high = limits
+        whole = jnp.issubdtype(action.dtype, jnp.integer)
+        if action.shape != low.shape or (not whole and not hasattr(space, "low")):
+            raise SettingError(f"action {action.dtype}{list(action.shape)} is none of {space!r}")
+        inside = jnp.all((action >= low) & (action <= high))
+        checkify.check(inside, "action {action} is outside the action space", action=action)
+        obs, env_state, *rest = self.env.step_env(key, state.env_state, action, params)
+        return obs, WrapperState(env_state), *rest
 
 
 @struct.dataclass
