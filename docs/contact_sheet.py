@@ -1,9 +1,8 @@
-"""Write docs/images/environments.png: each environment that has a picture, in the middle of a random episode.
+"""Write docs/images/environments.png and minigrid.png: environments in the middle of a random episode.
 
 Example: python docs/contact_sheet.py
 """
 
-import sys
 from pathlib import Path
 
 import jax
@@ -16,6 +15,8 @@ from purejaxrl.envs import drawing, scenes
 from purejaxrl.types import SettingError
 
 STEPS, COLUMNS, TILE, MARGIN = 25, 6, 190, 10
+LEVELS = ("DoorKey-8x8", "MultiRoom-N6", "KeyCorridorS4R3", "FourRooms", "ObstructedMaze-2Dlhb", "LavaCrossingS9N2")
+LEVELS += ("Fetch-8x8-N3", "MemoryS13", "UnlockPickup", "PutNear-8x8-N3", "Dynamic-Obstacles-8x8", "RedBlueDoors-8x8")
 
 
 def middle(env, params, key):
@@ -53,9 +54,14 @@ def sheet(tiles):
     return np.concatenate([np.concatenate(spaced[i : i + COLUMNS], 1) for i in range(0, len(spaced), COLUMNS)])
 
 
-if __name__ == "__main__":
-    out = Path(__file__).parent / "images" / "environments.png"
-    found = [tile(env_id) for env_id in sys.argv[1:] or sorted(envs.ids(), key=str.lower)]
-    image = Image.fromarray(sheet([each for each in found if each is not None]))
+def write(name, env_ids):
+    """Draw those of the environments that have a picture into docs/images."""
+    out = Path(__file__).parent / "images" / f"{name}.png"
+    image = Image.fromarray(sheet([found for env_id in env_ids if (found := tile(env_id)) is not None]))
     image.quantize(128, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(out, optimize=True)
     print(f"{out}: {image.width} x {image.height}, {out.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    write("minigrid", [f"MiniGrid-{level}-v0" for level in LEVELS])
+    write("environments", [each for each in sorted(envs.ids(), key=str.lower) if not each.startswith("MiniGrid-")])

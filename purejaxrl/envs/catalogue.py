@@ -31,6 +31,7 @@ class Entry(NamedTuple):
 def entry(env_id: str) -> Entry:
     """Describe the environment with its default settings."""
     factory = registration._registry[env_id]
+    factory = getattr(factory, "func", factory)  # of a partial
     hard = getattr(factory, "hard_exploration", HARD.get(env_id, ""))
     if env_id in DOWNLOADS:
         return Entry(env_id, "(downloads its data)", "", "", _source(factory), hard)

@@ -11,13 +11,15 @@ import pytest
 
 import purejaxrl
 from purejaxrl import envs
-from purejaxrl.envs import drawing, scenes
+from purejaxrl.envs import drawing, minigrid, scenes
+from purejaxrl.envs.minigrid import engine, objects, picture
 from purejaxrl.types import SettingError
 
 WITHOUT = {
     *("MemoryChain-bsuite", "UmbrellaChain-bsuite", "DiscountingChain-bsuite"),
     *("MNISTBandit-bsuite", "SimpleBandit-bsuite", "BernoulliBandit-misc", "GaussianBandit-misc"),
 }
+IDS = [env_id for env_id in envs.ids() if env_id not in WITHOUT | minigrid.TASKS.keys()]  # all levels are drawn alike
 
 
 def pixels(frame, colour):
@@ -40,7 +42,7 @@ def cell(frame, colour, rows, columns):
     return int(y / frame.shape[0] * rows), int(x / frame.shape[1] * columns)
 
 
-@pytest.mark.parametrize("env_id", [env_id for env_id in envs.ids() if env_id not in WITHOUT])
+@pytest.mark.parametrize("env_id", [*IDS, "MiniGrid-Fetch-5x5-N2-v0"])
 def test_every_environment_draws_its_states(env_id):
     env, params = purejaxrl.make(env_id)
 
@@ -155,6 +157,31 @@ def test_an_arcade_screen_shows_each_channel_in_its_cells():
     ):
         columns, rows = pixels(middles, colour)
         assert set(zip(rows, columns, strict=True)) == set(map(tuple, there))
+
+
+def test_a_minigrid_level_shows_its_objects_and_what_is_seen():
+    """Agent in the corner of a room of 6 x 6, looking east along a wall: key, door and goal in their cells."""
+    env, params = purejaxrl.make("MiniGrid-DoorKey-8x8-v0")
+    grid = np.full((8, 8), objects.WALL, np.uint16)
+    grid[1:-1, 1:-1] = objects.EMPTY
+    grid[1, 3], grid[3, 3], grid[6, 6] = objects.thing(objects.DOOR, objects.RED, objects.LOCKED), 0, objects.GOAL
+    grid[3, 3] = objects.thing(objects.BALL, objects.BLUE)
+    state = engine.start(grid, 1, 1, engine.EAST)
+    frame = envs.render(env, state, params)
+    middles = frame[25::50, 25::50]
+    assert hexed(middles[1, 1]) == drawing.AGENT
+    assert hexed(middles[6, 6]) == picture.COLOURS[objects.GREEN]
+    assert hexed(middles[3, 3]) == picture.COLOURS[objects.BLUE]
+    assert hexed(middles[1, 3]) == picture.COLOURS[objects.RED]
+    assert hexed(middles[0, 0]) == drawing.WALL
+    assert hexed(middles[2, 2]) == drawing.PAPER, "seen"
+    assert hexed(middles[6, 1]) == drawing.FLOOR, "beside the view, which goes 3 to the side"
+    turned = envs.render(env, state.replace(direction=jnp.int32(engine.SOUTH)), params)[25::50, 25::50]
+    assert hexed(turned[6, 1]) == drawing.PAPER
+
+
+def hexed(pixel):
+    return "#" + "".join(f"{value:02x}" for value in pixel)
 
 
 def test_wrappers_show_what_is_inside():

@@ -15,6 +15,8 @@ from purejaxrl.types import Array
 class DoorKey(MiniGrid):
     """MiniGrid-DoorKey: agent and key to the left of a wall with a locked door, the goal to its right."""
 
+    hard_exploration = "only the goal behind a locked door pays"
+
     def __init__(self, size: int = 8, **options: Any):
         super().__init__(size, size, 10 * size**2, **options)
 

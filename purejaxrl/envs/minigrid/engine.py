@@ -16,7 +16,7 @@ from flax import struct
 from gymnax.environments import environment, spaces
 
 from purejaxrl.envs.maps import Cells
-from purejaxrl.envs.minigrid import drawing, objects
+from purejaxrl.envs.minigrid import drawing, objects, picture
 from purejaxrl.types import Array, SettingError, check_choice, check_int
 
 LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, DONE = range(7)
@@ -96,14 +96,20 @@ def act(state: State, action: Array) -> State:
     )
 
 
+def seen_from(y: Any, x: Any, direction: Any, size: int) -> tuple[Any, Any]:
+    """Row and column, ``[size, size]`` each, of the cells of a view by its column and row; some lie outside."""
+    ahead, right = size - 1 - np.arange(size), np.arange(size)[:, None] - size // 2
+    dy, dx = heading(direction)
+    return y + ahead * dy + right * dx, x + ahead * dx - right * dy
+
+
 def view(state: State, size: int, see_through_walls: bool = False) -> Array:
     """What the agent sees, as cells ``[size, size]`` by column and row of its view; 0 is what it does not see.
 
     It looks up from the middle of the last row, where what it carries is shown.
     """
     ahead, right = size - 1 - np.arange(size), np.arange(size)[:, None] - size // 2
-    dy, dx = heading(state.direction)
-    y, x = state.y + ahead * dy + right * dx, state.x + ahead * dx - right * dy
+    y, x = seen_from(state.y, state.x, state.direction, size)
     height, width = state.grid.shape
     inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
     cells = drawing.get(state.grid, jnp.clip(y, 0, height - 1), jnp.clip(x, 0, width - 1))
@@ -287,6 +293,16 @@ class MiniGrid(environment.Environment):
         image = spaces.Box(jnp.zeros_like(top), top, shape, jnp.uint8)
         size = 4 * self.direction + (objects.NUM_KINDS + objects.NUM_COLOURS) * self.num_named * self._shows_mission
         return spaces.Tuple((image, spaces.Box(0.0, 1.0, (size,), jnp.float32))) if size else image
+
+    def render_frame(self, state: State, params: Any = None) -> np.ndarray:
+        """The level from above, what the agent sees in a lighter shade: see :func:`purejaxrl.envs.render`."""
+        del params
+        rows, columns = map(np.asarray, seen_from(state.y, state.x, state.direction, self.view_size))
+        shown = np.asarray(view(state, self.view_size, self.see_through_walls)) != objects.UNSEEN
+        inside = (rows >= 0) & (rows < self.height) & (columns >= 0) & (columns < self.width)
+        seen = np.zeros((self.height, self.width), bool)
+        seen[rows[shown & inside], columns[shown & inside]] = True
+        return picture.draw(state.grid, int(state.y), int(state.x), int(state.direction), int(state.carrying), seen)
 
     def cells(self) -> Cells:
         """The agent's position, a cell of the grid each, those with walls included: levels differ."""

@@ -20,6 +20,8 @@ class KeyCorridor(PickUp):
     to the last one that was needed: with a random rank for each, the least rank that connects the rooms.
     """
 
+    hard_exploration = "only the object behind a locked door pays"
+
     def __init__(self, room_size: int = 6, num_rows: int = 3, **options: Any):
         self.rooms = Lattice(room_size, num_rows, 3)
         super().__init__(*self.rooms.shape, 30 * room_size**2, **options)

@@ -37,6 +37,8 @@ class MultiRoom(MiniGrid):
     places where it fits, which is what beginning again makes of it.
     """
 
+    hard_exploration = "only the goal pays, rooms away"
+
     def __init__(self, num_rooms: int = 6, max_room_size: int = 10, **options: Any):
         check_int(num_rooms, "env.num_rooms", ge=2)
         check_int(max_room_size, "env.max_room_size", ge=SMALLEST, le=SIZE - 1)

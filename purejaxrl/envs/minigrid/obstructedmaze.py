@@ -25,6 +25,8 @@ class ObstructedMaze(PickUp):
     version 0 of these a ball may bury a key; `keys_last` (version 1) lays the keys when all balls lie.
     """
 
+    hard_exploration = "only the ball behind locked doors pays"
+
     def __init__(
         self,
         num_quarters: int = 4,
