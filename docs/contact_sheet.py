@@ -57,5 +57,5 @@ if __name__ == "__main__":
     out = Path(__file__).parent / "images" / "environments.png"
     found = [tile(env_id) for env_id in sys.argv[1:] or sorted(envs.ids(), key=str.lower)]
     image = Image.fromarray(sheet([each for each in found if each is not None]))
-    image.quantize(128, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(out, optimize=True)
+    image.save(out, optimize=True)
     print(f"{out}: {image.width} x {image.height}, {out.stat().st_size / 1000:.0f} kB")
