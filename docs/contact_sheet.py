@@ -58,7 +58,7 @@ def write(name, env_ids):
     """Draw those of the environments that have a picture into docs/images."""
     out = Path(__file__).parent / "images" / f"{name}.png"
     image = Image.fromarray(sheet([found for env_id in env_ids if (found := tile(env_id)) is not None]))
-    image.quantize(128, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(out, optimize=True)
+    image.save(out, optimize=True)
     print(f"{out}: {image.width} x {image.height}, {out.stat().st_size / 1000:.0f} kB")
 
 

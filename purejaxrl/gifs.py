@@ -17,7 +17,7 @@ from purejaxrl.types import SettingError
 
 FRAMES = 500  # of a longer episode every n-th step is shown
 SECONDS = 10  # what a GIF takes where 5 to 50 frames a second allow it
-COLOURS = 64
+COLOURS = 128
 
 
 def check(folder: Path, out: Path) -> None:
@@ -77,9 +77,20 @@ def record(folder: Path, out: Path, progress: Progress, *, policy: int, seed: in
 def write(path: Path, frames: Sequence[np.ndarray]) -> None:
     """Write pictures, uint8 ``[H, W, 3]`` each, as a GIF that goes on for ever; the last one stays for a second."""
     each = round(100 / np.clip(len(frames) / SECONDS, 5, 50)) * 10  # ms; the format counts hundredths of a second
-    # One palette for all, so that what stands still also stays equal; every fourth pixel shows it every colour.
-    seen = np.concatenate([frame[::4, ::4] for frame in frames])
-    palette = Image.fromarray(seen).quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE)
+    palette = _palette(frames)
     images = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     durations = [each] * (len(frames) - 1) + [1000]
     images[0].save(path, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
+
+
+def _palette(frames: Sequence[np.ndarray]) -> Image.Image:
+    """An image of the most frequent colours of all frames together, by every fourth pixel.
+
+    One palette for all, so that what stands still also stays equal; exact ones, for few colours fill most of a picture.
+    """
+    pixels = np.concatenate([frame[::4, ::4].reshape(-1, 3) for frame in frames]).astype(np.int32)
+    codes, counts = np.unique(pixels @ [65536, 256, 1], return_counts=True)
+    codes = codes[np.argsort(-counts)[:COLOURS]]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(np.stack([codes >> 16, codes >> 8 & 255, codes & 255], 1).astype(np.uint8).tobytes())
+    return palette
