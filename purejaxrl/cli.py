@@ -98,7 +98,7 @@ class Bench:
     out: Path
     """The folder; what an earlier call has left there is not run again."""
     suite: Literal["small", "noisy", "full"] = "small"
-    """small: 3 tasks of 150,000 steps; noisy: 2 with and without noisy TVs; full: 8 tasks of 500,000 and more."""
+    """small: 3 tasks of 150,000 steps; noisy: 2 with and without noisy TVs; full: 10 tasks of 500,000 and more."""
     methods: tuple[str, ...] = ()
     """Only these methods."""
     tasks: tuple[str, ...] = ()

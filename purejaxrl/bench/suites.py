@@ -31,9 +31,11 @@ class Task:
     bits: int = 0  # of SimHash, where observations hardly repeat
     total_steps: int = 150_000
     tv: Mapping[str, Any] | None = None  # envs.NoisyTV's settings, where the task has one
+    flatten: bool = False  # small grids as vectors, so that every method has the same small network
 
     def make(self) -> tuple[Any, Any]:
         env, env_params = envs.make(self.env, **self.env_settings)
+        env = envs.FlattenObservation(env) if self.flatten else env
         env = envs.RescaleObservation(env) if self.rescale else env
         return (env if self.tv is None else envs.NoisyTV(env, **self.tv)), env_params
 
@@ -65,6 +67,19 @@ ROOMS = Task(
     normalise_obs=True,
     rescale=True,
 )
+DOORKEY = Task(
+    "doorkey",
+    "MiniGrid-DoorKey-8x8-v0",
+    {"observation": "one_hot", "direction": True},
+    0.5,
+    1.0,
+    16,
+    128,
+    16,
+    normalise_obs=False,
+    flatten=True,
+    total_steps=500_000,
+)
 REMOTE = {"remote": 1}  # the screen changes when the car coasts, which gets it nowhere
 LONGER: Any = {"total_steps": 500_000}
 SUITES: dict[str, tuple[Task, ...]] = {
@@ -87,6 +102,8 @@ SUITES: dict[str, tuple[Task, ...]] = {
             num_steps=120,
             **LONGER,
         ),
+        DOORKEY,
+        dataclasses.replace(DOORKEY, name="multiroom", env="MiniGrid-MultiRoom-N4-S5-v1", total_steps=1_000_000),
         dataclasses.replace(CAR, name="mountaincar-tv", tv={}, **LONGER),
         dataclasses.replace(CAR, name="mountaincar-remote", tv=REMOTE, **LONGER),
         Task("cartpole", "CartPole-v1", {}, 475.0, 500.0, 16, 128, 16, normalise_obs=True, bits=32, **LONGER),

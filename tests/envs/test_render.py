@@ -167,7 +167,7 @@ def test_a_minigrid_level_shows_its_objects_and_what_is_seen():
     grid[1, 3], grid[3, 3], grid[6, 6] = objects.thing(objects.DOOR, objects.RED, objects.LOCKED), 0, objects.GOAL
     grid[3, 3] = objects.thing(objects.BALL, objects.BLUE)
     state = engine.start(grid, 1, 1, engine.EAST)
-    frame = envs.render(env, state, params)
+    frame = envs.render(env, jax.device_get(state), params)
     middles = frame[25::50, 25::50]
     assert hexed(middles[1, 1]) == drawing.AGENT
     assert hexed(middles[6, 6]) == picture.COLOURS[objects.GREEN]

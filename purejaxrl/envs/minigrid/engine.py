@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
@@ -297,6 +298,7 @@ class MiniGrid(environment.Environment):
     def render_frame(self, state: State, params: Any = None) -> np.ndarray:
         """The level from above, what the agent sees in a lighter shade: see :func:`purejaxrl.envs.render`."""
         del params
+        state = jax.tree.map(jnp.asarray, state)  # films hold NumPy's arrays
         rows, columns = map(np.asarray, seen_from(state.y, state.x, state.direction, self.view_size))
         shown = np.asarray(view(state, self.view_size, self.see_through_walls)) != objects.UNSEEN
         inside = (rows >= 0) & (rows < self.height) & (columns >= 0) & (columns < self.width)
