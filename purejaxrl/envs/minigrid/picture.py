@@ -28,7 +28,7 @@ def draw(grid: Any, y: int, x: int, direction: int, carrying: int, seen: Any) ->
         [centre + 0.36 * ahead, centre - 0.3 * ahead + 0.28 * aside, centre - 0.3 * ahead - 0.28 * aside], AGENT
     )
     if int(carrying) != objects.EMPTY:
-        board.disc(centre - 0.12 * ahead, 0.11, COLOURS[int(objects.colour(np.uint16(carrying)))])
+        board.disc(centre - 0.12 * ahead, 0.11, COLOURS[int(carrying) >> 4 & 7])
     return board.frame()
 
 
