@@ -2,12 +2,14 @@
 
     python benchmarks/bonus_cost.py                    # all bonuses with their defaults, on two environments
     python benchmarks/bonus_cost.py --bonus rnd e3b --env MountainCar-v0
+    python benchmarks/bonus_cost.py --bonus ngu disagreement --num-epochs 1
 
 64 environments, rollouts of 128 steps, PPO's default networks and epochs. Every program is compiled first; then they
 take turns, `--rounds` times each, and the table shows the ratio of the median times of the same number of updates.
 """
 
 import argparse
+import dataclasses
 import statistics
 import time
 
@@ -22,12 +24,13 @@ NUM_ENVS, UPDATES = 64, 8
 ENVS = {"MountainCar-v0": {}, "DeepSea-bsuite": {"size": 20}}
 
 
-def bonus_of(name):
+def bonus_of(name, num_epochs):
     if name == "none":
         return None
     if name == "sofe":
         return SOFE(bonus=Counts(episodic=True))
-    return discovery.load(bonuses, name)()
+    bonus = discovery.load(bonuses, name)()
+    return dataclasses.replace(bonus, num_epochs=num_epochs) if num_epochs and hasattr(bonus, "num_epochs") else bonus
 
 
 def program(env, env_params, bonus):
@@ -50,11 +53,12 @@ def main():
     parser.add_argument("--bonus", nargs="+", choices=names[1:], default=names[1:])
     parser.add_argument("--env", nargs="+", choices=ENVS, default=list(ENVS))
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--num-epochs", type=int, help="of what bonuses learn; their defaults unless given")
     args = parser.parse_args()
     print("| environment | bonus | steps/s | time relative to none | compile s |\n|---|---|---|---|---|", flush=True)
     for env_id in args.env:
         env, env_params = purejaxrl.make(env_id, **ENVS[env_id])
-        programs = {name: program(env, env_params, bonus_of(name)) for name in ["none", *args.bonus]}
+        programs = {name: program(env, env_params, bonus_of(name, args.num_epochs)) for name in ["none", *args.bonus]}
         times = {name: [] for name in programs}
         for _ in range(args.rounds):
             for name, (advance, state, _) in programs.items():

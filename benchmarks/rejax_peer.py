@@ -59,6 +59,7 @@ def parse_args():
     parser.add_argument("--total-steps", type=int, default=100_000)
     parser.add_argument("--seeds", type=int, default=1, metavar="N")
     parser.add_argument("--seed", type=int, default=0, metavar="BASE")
+    parser.add_argument("--no-evaluation", action="store_true", help="train only")
     parser.add_argument("--settings", type=json.loads, default={}, metavar="JSON")
     return parser.parse_args()
 
@@ -132,7 +133,7 @@ def main():
     train, compile_seconds = timed(lambda keys: lowered(keys).compile(), train_keys)
     state, train_seconds = timed(train, train_keys)
     evaluate_all = jax.jit(jax.vmap(lambda state, key: mean_returns(algo, state, key)))
-    returns = evaluate_all(state, jax.random.split(eval_root, args.seeds))
+    returns = {} if args.no_evaluation else evaluate_all(state, jax.random.split(eval_root, args.seeds))
     report = {
         "algo": args.algo,
         "env": args.env,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from purejaxrl.evaluation import evaluate as evaluate
     from purejaxrl.metrics import load as load
     from purejaxrl.resets import PooledResets as PooledResets
+    from purejaxrl.sweeps import sweep as sweep
     from purejaxrl.train import Result as Result
     from purejaxrl.train import make_train as make_train
 
@@ -27,6 +28,7 @@ _PUBLIC = {
     "make_train": "train",
     "restore": "checkpoint",
     "save": "checkpoint",
+    "sweep": "sweeps",
 }
 __all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604 # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import os
 import re
@@ -43,8 +44,52 @@ class Train:
     """The first seed; the others follow it."""
     visits: bool = False
     """Count exactly how often each true state is visited (tabular environments)."""
+    resets: Literal["fresh", "pooled"] = "fresh"
+    """pooled: begin episodes from a queue of prepared ones, where a reset costs much more than a step (MiniGrid)."""
     out: Path | None = None
     """The run's folder; by default runs/ENV-ALGO-BONUS-N with the next free N."""
+
+
+@dataclasses.dataclass
+class Sweep:
+    """Train every configuration of a search with several seeds, in as few compiled programs as possible.
+
+    Example: purejaxrl sweep --env CartPole-v1 --search algo.learning_rate=1e-4,1e-3 algo.ent_coef=0,0.01 --seeds 8
+
+    --search takes field=values, a grid of all combinations, or field=loguniform(1e-5,1e-2), uniform(a,b) or
+    choice(a,b,c), of which --samples are drawn. Fields: algo.*, bonus.*, env.*, num_envs, total_steps. Everything may
+    also stand in a TOML file, flags by their names: purejaxrl sweep rates.toml. Ctrl-C loses what is under way alone;
+    the same command with the same --out goes on.
+    """
+
+    env: str
+    """The environment's id; `purejaxrl list` shows them."""
+    search: tuple[str, ...]
+    """field=values, one or several."""
+    algo: str = "ppo"
+    """The algorithm."""
+    bonus: str = "none"
+    """The exploration bonus, or none, or bonuses combined: 'e3b*rnd', 'counts+rnd', 'sofe(e3b)'."""
+    total_steps: int = 500_000
+    """Environment steps of each run, rounded down to whole updates."""
+    num_envs: int = 4
+    """Environments of each run, stepped in parallel."""
+    seeds: int = 1
+    """Seeds of each configuration, from 0 on."""
+    samples: int | None = None
+    """How many configurations to draw, where the search has distributions."""
+    search_seed: int = 0
+    """Of the draws."""
+    visits: bool = False
+    """Count exactly how often each true state is visited (tabular environments)."""
+    resets: Literal["fresh", "pooled"] = "fresh"
+    """pooled: begin episodes from a queue of prepared ones, where a reset costs much more than a step (MiniGrid)."""
+    num_lanes: int | None = None
+    """Runs at once; chosen unless given."""
+    memory_gb: float | None = None
+    """What all runs at once may need; most of what is free unless given."""
+    out: Path | None = None
+    """The folder; by default runs/sweep-ENV-ALGO-BONUS-N with the next free N."""
 
 
 @dataclasses.dataclass
@@ -98,7 +143,7 @@ class Bench:
     out: Path
     """The folder; what an earlier call has left there is not run again."""
     suite: Literal["small", "noisy", "full"] = "small"
-    """small: 3 tasks of 150,000 steps; noisy: 2 with and without noisy TVs; full: 10 tasks of 500,000 and more."""
+    """small: 3 tasks of 150,000 steps; noisy: 2 with and without noisy TVs; full: 8 tasks, up to a million steps."""
     methods: tuple[str, ...] = ()
     """Only these methods."""
     tasks: tuple[str, ...] = ()
@@ -120,7 +165,7 @@ class List:
     """Only these."""
 
 
-VERBS = {"train": Train, "eval": Eval, "report": Report, "bench": Bench, "list": List}
+VERBS = {"train": Train, "sweep": Sweep, "eval": Eval, "report": Report, "bench": Bench, "list": List}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -154,16 +199,55 @@ def _fail(message: str, code: int) -> None:
 
 
 def _main(argv: list[str]) -> None:
-    if argv[:1] in (["train"], ["bench"]):
+    verb = argv[0] if argv else ""
+    if verb in ("train", "sweep", "bench"):
         _spread_over_cores()
-    if argv[:1] != ["train"]:
+    if verb in ("train", "sweep", "bench", "eval"):
+        from purejaxrl import caching
+
+        caching.use()
+    if verb == "sweep" and argv[1:] and argv[1].endswith(".toml"):
+        argv = [verb, *_flags(Path(argv[1])), *argv[2:]]
+    if verb not in ("train", "sweep"):
         command = _parse(argv, VERBS)
     else:
-        command = _parse(argv, VERBS | {"train": _with_settings(argv, {})})
+        command = _parse(argv, VERBS | {verb: _with_settings(argv, {})})
         # Defaults may follow from the constructor (DeepSea's step limit from its size), so parse again knowing it.
         if constructor := _constructor(command):
-            command = _parse(argv, VERBS | {"train": _with_settings(argv, constructor)})
+            command = _parse(argv, VERBS | {verb: _with_settings(argv, constructor)})
     _ACTIONS[type(command).__name__](command)
+
+
+def _flags(path: Path) -> list[str]:
+    """The flags that a TOML file stands for: ``"algo.num_steps" = 64`` is ``--algo.num-steps 64``."""
+    import tomllib
+
+    from purejaxrl.types import SettingError
+
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path} is not TOML: {error}") from None
+    flags = []
+    for name, value in content.items():
+        if name == "search" and isinstance(value, dict):
+            flags += ["--search", *(f"{field}={_searched(values)}" for field, values in value.items())]
+        elif isinstance(value, (dict, list)):
+            raise SettingError(f"{path}: {name} must be one value; a search stands in the table [search]")
+        elif isinstance(value, bool):
+            flags.append(
+                f"--{name}" if value else f"--{'.'.join([*name.split('.')[:-1], 'no-' + name.split('.')[-1]])}"
+            )
+        else:
+            flags += [f"--{name}", str(value)]
+    return [flag.replace("_", "-") if flag.startswith("--") else flag for flag in flags]
+
+
+def _searched(values: Any) -> str:
+    """A value of the table [search] as the flag has it."""
+    if isinstance(values, list):
+        return ",".join(json.dumps(value) for value in values)
+    return values if isinstance(values, str) else json.dumps(values)
 
 
 def _parse(argv: list[str], verbs: dict[str, type]) -> Any:
@@ -186,7 +270,7 @@ def _spread_over_cores() -> None:
 
 
 def _with_settings(argv: list[str], constructor: dict[str, Any]) -> type:
-    """Train, with the settings of the environment, algorithm and bonus that `argv` chooses as nested fields."""
+    """The verb's class with the settings of what `argv` chooses, environment, algorithm and bonus, as nested fields."""
     from purejaxrl import envs, expressions, runs
 
     chosen = {name: _peek(argv, name) for name in ("env", "algo", "bonus")}
@@ -199,7 +283,8 @@ def _with_settings(argv: list[str], constructor: dict[str, Any]) -> type:
     expression = expressions.parse(chosen["bonus"] or Train.bonus)
     if expression is not None:
         fields.append(_nested("bonus", expressions.settings_class(expression)))
-    return dataclasses.make_dataclass("Train", fields, bases=(Train,), namespace={"__doc__": Train.__doc__})
+    base = VERBS[argv[0]]
+    return dataclasses.make_dataclass(base.__name__, fields, bases=(base,), namespace={"__doc__": base.__doc__})
 
 
 def _nested(name: str, cls: type) -> tuple[str, Any, Any]:
@@ -250,6 +335,7 @@ def _train(command: Train) -> None:
         seeds=command.seeds,
         seed=command.seed,
         visits=command.visits,
+        resets=command.resets,
         **{f"{kind}_settings": {} if settings is None else _settings(settings) for kind, settings in nested.items()},
     )
     out = command.out or _next_folder(f"{command.env}-{command.algo}-{command.bonus}")
@@ -270,6 +356,67 @@ def _train(command: Train) -> None:
             f"interrupted after {summary['updates']} updates; `purejaxrl eval` and `report` can read the folder"
         )
         sys.exit(130)
+
+
+def _sweep(command: Sweep) -> None:
+    import numpy as np
+    from rich.table import Table
+
+    from purejaxrl import envs, runs, search, sweeps
+    from purejaxrl.progress import Progress
+    from purejaxrl.types import SettingError
+
+    nested = {kind: getattr(command, f"{kind}_settings", None) for kind in ("env", "algo", "bonus")}
+    chosen = {kind: {} if settings is None else _settings(settings) for kind, settings in nested.items()}
+    fields = [search.parse(text) for text in command.search]
+    names = [name for name, _ in fields]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SettingError(f"search: {twice[0]} stands there twice; list all its values once")
+    # What follows from a constructor's argument must not be pinned where that argument is searched.
+    defaults = envs.settings(command.env, **_constructor(command))
+    out = command.out or _next_folder(f"sweep-{command.env}-{command.algo}-{command.bonus}")
+    progress = Progress()
+    found = sweeps.sweep(
+        command.env,
+        runs.make_learner(command.algo, chosen["algo"]),
+        bonus=runs.make_bonus(command.bonus, chosen["bonus"]),
+        env_settings=_constructor(command)
+        | {name: value for name, value in chosen["env"].items() if value != defaults[name]},
+        seeds=command.seeds,
+        num_envs=command.num_envs,
+        total_steps=command.total_steps,
+        search=dict(fields),
+        samples=command.samples,
+        search_seed=command.search_seed,
+        visits=command.visits,
+        resets=runs.RESETS[command.resets](),
+        out=out,
+        num_lanes=command.num_lanes,
+        memory_gb=command.memory_gb,
+        progress=progress,
+    )
+    if np.isfinite(found.runs()["final_return"]).any():
+        best = found.best()
+        shown = Table(title=f"the best {len(best)} configurations, mean final return over seeds with 95 % interval")
+        for column in ("config", *found.fields, "final return", "95 %", "seeds", "diverged"):
+            shown.add_column(column, justify="right")
+        for config_id, *values, mean, low, high, seeds, diverged in best.itertuples(index=False, name=None):
+            interval = f"{low:.4g} … {high:.4g}"
+            shown.add_row(*map(_short, (config_id, *values, mean, interval, seeds, diverged)))
+        console = _stdout()
+        console.print(shown)
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in found.importance().items())
+        console.print(f"of the variance between configurations each field alone explains: {shares}", highlight=False)
+    progress.say(
+        f"{out}: {found.frame.groupby(['config_id', 'seed']).ngroups} runs; purejaxrl.load({str(out)!r}) reads them"
+    )
+    if not found.complete:
+        progress.say("interrupted: the same command with this --out goes on")
+        sys.exit(130)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _next_folder(name: str) -> Path:
@@ -378,7 +525,7 @@ def _stdout() -> Console:
     return Console()
 
 
-_ACTIONS = {"Train": _train, "Eval": _eval, "Report": _report, "Bench": _bench, "List": _list}
+_ACTIONS = {"Train": _train, "Sweep": _sweep, "Eval": _eval, "Report": _report, "Bench": _bench, "List": _list}
 
 if __name__ == "__main__":
     main()

@@ -46,7 +46,8 @@ class Lanes:
                     warnings.simplefilter("ignore")  # all was said when `train` was made
                     return function(bind(shared, own), lane, *rest)
 
-            apply = jax.vmap(one, in_axes=(None, 0, 0, *[None] * extra))
+            # One lane per device is not vmapped, so that what is conditional stays so.
+            apply = _alone(one) if num_lanes == count else jax.vmap(one, in_axes=(None, 0, 0, *[None] * extra))
             specs = (PartitionSpec(), lanes, lanes, *[PartitionSpec()] * extra)
             return jax.shard_map(apply, mesh=mesh, check_vma=False, in_specs=specs, out_specs=lanes)
 
@@ -63,6 +64,17 @@ class Lanes:
         with progress.phase("compiling the training"):
             self._advance = self._chunk.compile()
         self.compile_seconds = time.perf_counter() - start
+
+    def memory(self) -> float:
+        """Bytes that the larger program needs, of all devices that share a memory."""
+        sharing = len(jax.devices()) if jax.default_backend() == "cpu" else 1
+        found = [program.memory_analysis() for program in (self._begin, self._advance)]
+        sizes = [
+            one.argument_size_in_bytes + one.output_size_in_bytes + one.temp_size_in_bytes - one.alias_size_in_bytes
+            for one in found
+            if one is not None
+        ]
+        return float(sharing * max(sizes, default=0))
 
     def begin(self, own: PyTree, keys: jax.Array) -> None:
         """Bring `state` to where every lane starts, warm-up done."""
@@ -90,6 +102,16 @@ class Lanes:
             return state, jax.tree.map(lambda rows, row: rows.at[number].set(row[0]), found, new)
 
         return jax.lax.fori_loop(0, count, one, (state, found))
+
+
+def _alone(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As ``jax.vmap(function)`` over the second and third argument, of which each has one lane."""
+
+    def apply(shared, own, lane, *rest):
+        found = function(shared, *jax.tree.map(lambda leaf: leaf[0], (own, lane)), *rest)
+        return jax.tree.map(lambda leaf: leaf[None], found)
+
+    return apply
 
 
 def lane_keys(seeds: Any) -> jax.Array:

@@ -47,20 +47,30 @@ def write(folder: Path, data: pd.DataFrame) -> None:
 
 
 def load(out: str | os.PathLike) -> pd.DataFrame:
-    """The metrics of a run's folder as a tidy frame.
+    """The metrics of a run's or a sweep's folder as a tidy frame.
 
-    Columns: `config_id`, `seed`, `update` (from 1), `env_steps`, `episode_return`, ... ; NaN where no episode ended.
+    Columns: `config_id`, of a sweep each searched field by its dotted name, `seed`, `update` (from 1), `env_steps`,
+    `episode_return`, ... ; NaN where no episode ended.
 
     Raises:
       SettingError: (a ValueError) when the folder holds no readable metrics.
     """
     path = Path(out) / FILE
-    if not path.is_file():
-        raise SettingError(f"{out} is not a run's folder: it has no {FILE}")
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise SettingError(f"{path} cannot be read: {error}") from error
+    found = [path] if path.is_file() else parts(Path(out))
+    if not found:
+        raise SettingError(f"{out} is not a run's folder, nor a sweep's with results: it has neither {FILE} nor parts")
+    frames = []
+    for path in found:
+        try:
+            frames.append(pd.read_parquet(path))
+        except (OSError, ValueError) as error:
+            raise SettingError(f"{path} cannot be read: {error}") from error
+    return pd.concat(frames, ignore_index=True).sort_values(["config_id", "seed", "update"], ignore_index=True)
+
+
+def parts(folder: Path) -> list[Path]:
+    """The files of a sweep's dataset, in order; none where the folder is no sweep's."""
+    return sorted((folder / "parts").glob("[0-9]*.parquet")) if (folder / "sweep.json").is_file() else []
 
 
 def final_returns(data: pd.DataFrame) -> dict[int, float]:

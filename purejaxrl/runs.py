@@ -16,7 +16,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,13 @@ import pandas as pd
 from purejaxrl import algos, checkpoint, discovery, envs, evaluation, expressions, files, metrics
 from purejaxrl.lanes import Lanes, lane_keys
 from purejaxrl.progress import Progress
+from purejaxrl.resets import FreshResets, PooledResets
 from purejaxrl.train import Train, TrainState, make_train
 from purejaxrl.types import SettingError, check_choice, check_int
 
 FORMAT = 1
 SAVE_SECONDS = 60
+RESETS = {"fresh": FreshResets, "pooled": PooledResets}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Config:
     seeds: int = 1
     seed: int = 0
     visits: bool = False
+    resets: str = "fresh"
     env_settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     algo_settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     bonus_settings: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -64,6 +67,7 @@ class Components:
     env_params: Any
     learner: Any
     bonus: Any
+    resets: Any
     cells: envs.Cells | None  # when visits are counted
 
 
@@ -100,7 +104,8 @@ def build(config: Config) -> Components:
     cells = envs.cells(env) if config.visits else None
     if config.visits and cells is None:
         raise SettingError(f"visits: {config.env} has no discretised state to count; leave it off")
-    return Components(env, env_params, learner, bonus, cells)
+    check_choice(config.resets, list(RESETS), "resets")
+    return Components(env, env_params, learner, bonus, RESETS[config.resets](), cells)
 
 
 def read_config(folder: Path) -> Config:
@@ -182,6 +187,7 @@ def _bind(config: Config, parts: Components, components: tuple | None = None) ->
         env_params=env_params,
         num_envs=config.num_envs,
         total_steps=config.total_steps,
+        resets=parts.resets,
         visits=None if parts.cells is None else (parts.cells.cell_fn, parts.cells.num_cells),
     )
 
@@ -307,6 +313,20 @@ def versions() -> dict[str, str]:
     from purejaxrl import __version__
 
     return {"purejaxrl": __version__, "python": platform.python_version(), **found}
+
+
+def describe(component: Any) -> Any:
+    """A component as JSON can hold it: its class and all its settings, parts within it too."""
+    if dataclasses.is_dataclass(component) and not isinstance(component, type):
+        fields = {field.name: describe(getattr(component, field.name)) for field in dataclasses.fields(component)}
+        return {"type": type(component).__name__, **fields}
+    if isinstance(component, Mapping):
+        return {name: describe(value) for name, value in component.items()}
+    if isinstance(component, (tuple, list)):
+        return [describe(value) for value in component]
+    if callable(component):
+        return f"{component.__module__}.{component.__qualname__}"
+    return component.tolist() if hasattr(component, "tolist") else component
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

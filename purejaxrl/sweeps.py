@@ -1,125 +1,400 @@
-"""Populations of runs that differ in some numbers and in their seeds, as lanes of one compiled program."""
+"""Sweeps: every configuration of a search times every seed, in as few programs as possible, never run twice.
+
+Fields that are numbers of a component are lanes of one program; those that shape the program (layer sizes, `num_envs`,
+an environment's constructor arguments) make a *bucket* each, with a program of its own. A bucket's runs go through its
+program so many lanes at a time, and whenever some are done the folder has them.
+
+The folder: ``sweep.json``, what is swept, written before anything compiles; ``parts/``, one Parquet dataset of a row
+per configuration, seed and update with the searched fields as columns; ``summary.json``, how far and how fast the last
+call came; ``lock``, held by whoever is at work there.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import threading
-import warnings
+import json
+import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import pandas as pd
 
-from purejaxrl import metrics
-from purejaxrl.lanes import Lanes, lane_keys
+from purejaxrl import envs, files, metrics, runs
+from purejaxrl.populations import Point, Program, Setup, check_parts, is_number, replaced
 from purejaxrl.progress import Progress
-from purejaxrl.train import Train, make_train
-from purejaxrl.types import SettingError, check_choice
+from purejaxrl.results import Sweep
+from purejaxrl.search import Configuration, configurations
+from purejaxrl.types import SettingError, check_choice, check_int, check_number
 
-
-class Point(NamedTuple):
-    """One run: the values of the searched fields, by their dotted names, and its seed."""
-
-    values: Mapping[str, float]
-    seed: int
+FORMAT = 1
+MEMORY_SHARE = 0.7  # of what is free, unless told otherwise
+RUN_FIELDS = ("num_envs", "total_steps")  # searched without a component's name before them
 
 
 @dataclasses.dataclass(frozen=True)
-class Setup:
-    """What the runs have in common."""
+class Base:
+    """What is swept around: a setup whose environment may still be an id, so that its arguments can be searched."""
 
     env: Any
     env_params: Any
+    env_settings: Mapping[str, Any]
     learner: Any
     bonus: Any
     num_envs: int
     total_steps: int
-    visits: Any = None  # as for make_train
+    visits: Any
+    resets: Any
 
-    @property
-    def components(self) -> dict[str, Any]:
-        """The parts whose numbers can be searched, by the first word of a dotted name."""
-        return {"env": self.env_params, "algo": self.learner, "bonus": self.bonus}
+    def setup(self, static: Mapping[str, Any]) -> Setup:
+        """The setup with these fields in the place of its own."""
+        env, env_params = self.env, self.env_params
+        if isinstance(env, str):
+            own = {name.removeprefix("env."): value for name, value in static.items() if name.startswith("env.")}
+            env, env_params = envs.make(env, **{**self.env_settings, **own})
+        elif env_params is None:
+            env_params = env.default_params
+        visits = self.visits or None
+        if visits is True:
+            cells = envs.cells(env)
+            if cells is None:
+                raise SettingError("visits: the environment has no discretised state to count; pass (cell_fn, number)")
+            visits = (cells.cell_fn, cells.num_cells)
+        sizes = {name: static.get(name, getattr(self, name)) for name in RUN_FIELDS}
+        found = Setup(env, env_params, self.learner, self.bonus, **sizes, visits=visits, resets=self.resets)
+        for name, value in static.items():
+            part, *path = name.split(".")
+            if part == "algo":
+                found = dataclasses.replace(found, learner=replaced(found.learner, path, value))
+            elif part == "bonus":
+                found = dataclasses.replace(found, bonus=replaced(found.bonus, path, value))
+        return found
 
-    def bind(self, components: Mapping[str, Any], values: Mapping[str, Any]) -> Train:
-        """The run of these components with these values in the place of their own."""
-        found = dict(components)
-        for dotted, value in values.items():
-            part, name = dotted.split(".")
-            found[part] = dataclasses.replace(found[part], **{name: value})
-        return make_train(
-            self.env,
-            found["algo"],
-            bonus=found["bonus"],
-            env_params=found["env"],
-            num_envs=self.num_envs,
-            total_steps=self.total_steps,
-            visits=self.visits,
+    def traced(self, found: Sequence[Configuration]) -> list[str]:
+        """The searched fields that are numbers of a component, all others shape the program."""
+        first, known = found[0], self._constructor()
+        setup = self.setup({name: value for name, value in first.items() if name.removeprefix("env.") in known})
+        traced = []
+        for name in first:
+            if name in RUN_FIELDS or (name.startswith("env.") and name.removeprefix("env.") in known):
+                continue
+            if "." not in name:
+                check_choice(name, [*RUN_FIELDS, "algo.…", "bonus.…", "env.…"], "search")
+            if setup.is_traced(name) and all(is_number(one[name]) for one in found):
+                traced.append(name)
+            elif name.startswith("env."):
+                raise SettingError(f"search: {name} shapes the environment: give env by its id to search it")
+        return traced
+
+    def _constructor(self) -> list[str]:
+        return list(envs.constructor_settings(self.env)) if isinstance(self.env, str) else []
+
+
+@dataclasses.dataclass
+class Bucket:
+    """The runs of one program."""
+
+    setup: Setup
+    fields: list[str]  # traced
+    points: list[Point]
+
+
+def sweep(
+    env: Any,
+    learner: Any,
+    *,
+    search: Any,
+    num_envs: int,
+    total_steps: int,
+    bonus: Any = None,
+    env_params: Any = None,
+    env_settings: Mapping[str, Any] | None = None,
+    seeds: int | Sequence[int] = 1,
+    samples: int | None = None,
+    search_seed: int = 0,
+    visits: Any = False,
+    resets: Any = None,
+    out: str | os.PathLike | None = None,
+    num_lanes: int | None = None,
+    memory_gb: float | None = None,
+    progress: Progress | None = None,
+) -> Sweep:
+    """Train every configuration of a search with every seed.
+
+    ``sweep("CartPole-v1", PPO(), search={"algo.learning_rate": [1e-4, 1e-3]}, seeds=8, num_envs=4,
+    total_steps=100_000, out="runs/rates")``. The same call again goes on where it was stopped, by Ctrl-C or by force,
+    with the same results as if it had not been.
+
+    Args:
+      env: an environment or its id; an environment's constructor arguments can be searched only with an id.
+      learner: for example ``PPO()``; what is not searched stays as it is here.
+      search: fields by their dotted names, ``algo.``, ``bonus.``, ``env.`` or ``num_envs`` and ``total_steps``, with
+        lists, or distributions of :mod:`purejaxrl.search`; or configurations one by one.
+      num_envs: environments of each run.
+      total_steps: environment steps of each run, rounded down to whole updates.
+      bonus: for example ``RND()``, or None.
+      env_params: of an environment that is no id; None means its defaults.
+      env_settings: constructor arguments and parameters of an environment given by its id.
+      seeds: how many, from 0 on, or the seeds themselves.
+      samples: how many configurations to draw, where `search` has distributions.
+      search_seed: of the draws.
+      visits: True, or as for :func:`purejaxrl.make_train`: count visits of true states exactly.
+      resets: as for :func:`purejaxrl.make_train`.
+      out: the folder of the results; None keeps them in memory alone.
+      num_lanes: runs at once; None chooses.
+      memory_gb: what all lanes together may need; None means most of what is free.
+      progress: where to show what is going on; None: on stderr.
+
+    Returns:
+      A :class:`~purejaxrl.results.Sweep`: ``.frame``, ``.runs()``, ``.best()``, ``.importance()``, ``.sensitivity()``.
+
+    Raises:
+      SettingError: (a ValueError) where a setting is wrong, or `out` is of another sweep: before anything runs, and
+        nothing in `out` is touched.
+    """
+    base = Base(env, env_params, dict(env_settings or {}), learner, bonus, num_envs, total_steps, visits, resets)
+    if env_settings and not isinstance(env, str):
+        raise SettingError("env_settings belong to an environment given by its id")
+    if env_params is not None and isinstance(env, str):
+        raise SettingError("env_params belong to an environment that is no id: use env_settings")
+    numbers = list(range(seeds)) if isinstance(seeds, int) and not isinstance(seeds, bool) else list(_sequence(seeds))
+    if not numbers:
+        raise SettingError(f"seeds must be >= 1, or a sequence of seeds, got {seeds!r}")
+    for seed in numbers:
+        check_int(seed, "seeds", ge=0, le=2**31 - 1)
+    if num_lanes is not None:
+        check_int(num_lanes, "num_lanes", ge=1)
+    if memory_gb is not None:
+        check_number(memory_gb, "memory_gb", 0)
+    found = configurations(search, samples, search_seed)
+    buckets = _buckets(base, found, numbers)
+    memory = _free_memory() if memory_gb is None else memory_gb * 1e9
+    progress = progress or Progress()
+    plan = _plan(base, found, numbers)
+    folder = None if out is None else Path(out)
+    if folder is None:
+        return _run(buckets, found, None, num_lanes, memory, progress)
+    _check_folder(folder, plan)
+    with _locked(folder):
+        if not (folder / "sweep.json").exists():
+            (folder / "parts").mkdir(exist_ok=True)
+            runs.write_json(folder / "sweep.json", plan | {"versions": runs.versions()})
+        return _run(buckets, found, folder, num_lanes, memory, progress)
+
+
+def read(out: str | os.PathLike) -> Sweep:
+    """The results that are in a sweep's folder so far.
+
+    Raises:
+      SettingError: where it is none, or cannot be read.
+    """
+    content = _read_plan(Path(out))
+    fields = list(content["configurations"][0])
+    return Sweep(metrics.load(out), fields, Path(out))
+
+
+def _sequence(seeds: Any) -> Sequence[Any]:
+    if isinstance(seeds, (str, bytes)) or not isinstance(seeds, (Sequence, np.ndarray)):
+        raise SettingError(f"seeds must be an integer or a sequence of them, got {seeds!r}")
+    return [int(seed) if isinstance(seed, np.integer) else seed for seed in seeds]
+
+
+def _buckets(base: Base, found: Sequence[Configuration], seeds: Sequence[int]) -> list[Bucket]:
+    """Group the configurations by what shapes their programs, and try one run of each group and all their numbers."""
+    traced = base.traced(found)
+    groups: dict[str, list[int]] = {}
+    for number, one in enumerate(found):
+        groups.setdefault(repr({name: value for name, value in one.items() if name not in traced}), []).append(number)
+    buckets = []
+    for numbers in groups.values():
+        static = {name: value for name, value in found[numbers[0]].items() if name not in traced}
+        setup = base.setup(static)
+        for number in numbers:
+            for name in traced:
+                part, *path = name.split(".")
+                if part != "env":
+                    check_parts(replaced(setup.components[part], path, found[number][name]), part)
+        points = [
+            Point({"config_id": number, **{name: found[number][name] for name in traced}}, seed)
+            for number in numbers
+            for seed in seeds
+        ]
+        setup.bind(setup.components, {name: found[numbers[0]][name] for name in traced})
+        buckets.append(Bucket(setup, traced, points))
+    return buckets
+
+
+def _run(
+    buckets: Sequence[Bucket],
+    found: Sequence[Configuration],
+    folder: Path | None,
+    num_lanes: int | None,
+    memory: float,
+    progress: Progress,
+) -> Sweep:
+    parts = [] if folder is None else list(_parts(folder, progress))
+    done = {pair for part in parts for pair in _pairs(part)}
+    left = [[point for point in bucket.points if _pair(point) not in done] for bucket in buckets]
+    steps = sum(len(points) * bucket.setup.total_steps for bucket, points in zip(buckets, left, strict=True))
+    compile_seconds = run_seconds = 0.0
+    with runs.interruptible() as interrupted, progress, progress.training(steps):
+        for number, (bucket, points) in enumerate(zip(buckets, left, strict=True)):
+            if not points:
+                continue
+            if len(buckets) > 1:
+                progress.say(f"program {number + 1} of {len(buckets)}: {len(points)} runs")
+            program = Program(bucket.setup, bucket.fields, len(points), num_lanes=num_lanes, memory=memory)
+            for batch, frame in program.run(points, progress, interrupted):
+                part = _labelled(batch, frame, found)
+                parts.append(part)
+                if folder is not None:
+                    first = bucket.points.index(batch[0])
+                    with files.replacing(folder / "parts" / f"{number:04d}-{first:07d}.parquet") as temporary:
+                        part.to_parquet(temporary, index=False)
+            compile_seconds += program.compile_seconds
+            run_seconds += program.run_seconds
+        complete = not interrupted.is_set()
+    frame = pd.concat(parts, ignore_index=True) if parts else metrics.empty().assign(**{n: [] for n in found[0]})
+    frame = frame.sort_values(["config_id", "seed", "update"], ignore_index=True)
+    if folder is not None and steps:
+        ran: Any = frame.groupby(["config_id", "seed"])["env_steps"].max()
+        ran = ran[[pair not in done for pair in ran.index]]
+        summary = {
+            "configurations": len(found),
+            "runs": sum(len(bucket.points) for bucket in buckets),
+            "runs_done": frame.groupby(["config_id", "seed"]).ngroups,
+            "interrupted": not complete,
+            # of this call
+            "env_steps": int(ran.sum()),
+            "steps_per_second": int(ran.sum()) / run_seconds if run_seconds else 0.0,
+            "compile_seconds": compile_seconds,
+            "run_seconds": run_seconds,
+            "versions": runs.versions(),
+        }
+        runs.write_json(folder / "summary.json", summary)
+    return Sweep(frame, list(found[0]), folder, complete=complete)
+
+
+def _labelled(batch: Sequence[Point], frame: pd.DataFrame, found: Sequence[Configuration]) -> pd.DataFrame:
+    """Metrics of points as rows of the dataset: config_id, the searched fields, seed, and the rest."""
+    number = np.asarray(frame["point"])
+    ids = np.asarray([point.values["config_id"] for point in batch], np.int64)[number]
+    columns: dict[str, Any] = {"config_id": ids}
+    for name in found[0]:
+        values = [found[point.values["config_id"]][name] for point in batch]
+        plain = [value if is_number(value) or isinstance(value, str) else repr(value) for value in values]
+        columns[name] = pd.Series(plain).iloc[number].to_numpy()
+    columns["seed"] = np.asarray([point.seed for point in batch], np.int64)[number]
+    return pd.concat([pd.DataFrame(columns), frame.drop(columns="point")], axis=1)
+
+
+def _pair(point: Point) -> tuple[int, int]:
+    return point.values["config_id"], point.seed
+
+
+def _pairs(part: pd.DataFrame) -> Iterator[tuple[int, int]]:
+    for config_id, seed in part[["config_id", "seed"]].drop_duplicates().itertuples(index=False):
+        yield int(config_id), int(seed)
+
+
+# --- the folder -------------------------------------------------------------------------------------------------------
+
+
+def _plan(base: Base, found: Sequence[Configuration], seeds: Sequence[int]) -> dict[str, Any]:
+    """What makes two sweeps the same, as JSON can hold it."""
+    plan = {
+        "format": FORMAT,
+        "env": base.env if isinstance(base.env, str) else runs.describe(type(base.env)),
+        "env_settings": runs.describe(base.env_settings),
+        "env_params": runs.describe(base.env_params),
+        "algo": runs.describe(base.learner),
+        "bonus": runs.describe(base.bonus),
+        "resets": runs.describe(base.resets),
+        "visits": bool(base.visits),
+        "num_envs": base.num_envs,
+        "total_steps": base.total_steps,
+        "seeds": list(seeds),
+        "configurations": [runs.describe(one) for one in found],
+    }
+    return json.loads(json.dumps(plan))
+
+
+def _check_folder(folder: Path, plan: Mapping[str, Any]) -> None:
+    """Raise unless the folder is new, empty, or of this very sweep."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise SettingError(f"out: {folder} is a file; give a folder")
+    if not (folder / "sweep.json").exists():
+        if any(path.name != "lock" for path in folder.iterdir()):
+            raise SettingError(f"out: {folder} exists and is no sweep's folder; give another one, or remove it")
+        return
+    known = _read_plan(folder)
+    if changed := [name for name in plan if known.get(name) != plan[name]]:
+        raise SettingError(
+            f"out: {folder} is of another sweep, which differs in {', '.join(changed)}; give another folder"
         )
 
-    def check(self, fields: Sequence[str]) -> None:
-        """Raise :class:`SettingError` unless each dotted name is a number of a component, which can differ by lane."""
-        for dotted in fields:
-            part, _, name = dotted.partition(".")
-            check_choice(part, list(self.components), "the part of a searched field")
-            component = self.components[part]
-            if component is None:
-                raise SettingError(f"{dotted}: there is no {part}")
-            known = {field.name: field for field in dataclasses.fields(component)}
-            check_choice(name, list(known), part)
-            if not known[name].metadata.get("pytree_node", True):
-                raise SettingError(f"{dotted} shapes the program: it cannot differ from lane to lane")
+
+def _read_plan(folder: Path) -> dict[str, Any]:
+    path = folder / "sweep.json"
+    try:
+        content = json.loads(path.read_text())
+    except OSError:
+        raise SettingError(f"{folder} is not a sweep's folder: it has no readable sweep.json") from None
+    except ValueError:
+        raise SettingError(f"{path} is damaged: not JSON") from None
+    if not isinstance(content, dict) or not content.get("configurations"):
+        raise SettingError(f"{path} is damaged: it names no configurations")
+    if content.get("format") != FORMAT:
+        raise SettingError(f"{path} has another format than {FORMAT}, the one this version reads")
+    return content
 
 
-class Program:
-    """The runs of a setup that differ in `fields` and in their seeds: compiled at first use, for any number of them.
+def _parts(folder: Path, progress: Progress) -> Iterator[pd.DataFrame]:
+    """What earlier calls have left; a part that cannot be read is run again."""
+    for path in metrics.parts(folder):
+        try:
+            yield pd.read_parquet(path)
+        except (OSError, ValueError):
+            progress.say(f"{path} is damaged: its runs are done again")
 
-    As many lanes as there are CPU devices run at once, or on an accelerator `num_points` of them.
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder; the system frees it however the process ends.
+
+    Raises:
+      SettingError: where another process holds it, or it cannot be made.
     """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "lock").open("w")
+    except OSError as error:
+        raise SettingError(f"out: {folder} cannot be written: {error.strerror}") from None
+    with file:
+        try:
+            import fcntl
+        except ImportError:  # not a POSIX system
+            yield
+            return
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SettingError(f"out: another process is at work in {folder}; wait for it, or stop it") from None
+        yield
 
-    def __init__(self, setup: Setup, fields: Sequence[str], num_points: int):
-        setup.check(fields)
-        self.setup, self.fields = setup, tuple(fields)
-        devices = jax.device_count()
-        self.num_lanes = devices if jax.default_backend() == "cpu" else -(-num_points // devices) * devices
-        self._lanes: Lanes | None = None
 
-    def lanes(self, progress: Progress) -> Lanes:
-        if self._lanes is None:
-            setup = self.setup
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                train = setup.bind(setup.components, {})
-            own = {field: np.zeros(self.num_lanes, np.float32) for field in self.fields}
-            self._lanes = Lanes(train, setup.bind, setup.components, own, self.num_lanes)
-            self._lanes.compile(progress)
-        return self._lanes
-
-    def run(
-        self, points: Sequence[Point], progress: Progress, interrupted: threading.Event
-    ) -> Iterator[tuple[Sequence[Point], pd.DataFrame]]:
-        """Run the points, so many lanes at a time; yield each time their points and metrics, `point, update, ...`.
-
-        `point` counts from 0 within what is yielded. An interrupt ends it, and what is under way then is lost.
-        """
-        for start in range(0, len(points), self.num_lanes):
-            if interrupted.is_set():
-                return
-            batch = points[start : start + self.num_lanes]
-            lanes = self.lanes(progress)
-            padded = [*batch, *[batch[-1]] * (self.num_lanes - len(batch))]
-            own = {field: np.asarray([point.values[field] for point in padded], np.float32) for field in self.fields}
-            seconds, found = lanes.run_seconds, []
-            lanes.begin(own, lane_keys(point.seed for point in padded))
-            while lanes.done < lanes.train.num_updates:
-                if interrupted.is_set():
-                    return
-                first = lanes.done + 1
-                arrays = {name: values[: len(batch)] for name, values in lanes.advance(own).items()}
-                found.append(metrics.frame(arrays, range(len(batch)), first_update=first))
-                steps = (lanes.done + 1 - first) * lanes.per_update // self.num_lanes * len(batch)
-                progress.advance(steps, found[-1])
-            frame = pd.concat(found, ignore_index=True).rename(columns={"seed": "point"}).drop(columns="config_id")
-            yield batch, frame.assign(seconds=(lanes.run_seconds - seconds) / len(batch))
+def _free_memory() -> float:
+    """Bytes that lanes may take: of the first accelerator, or of the machine."""
+    stats = jax.devices()[0].memory_stats() if jax.default_backend() != "cpu" else None
+    if stats and "bytes_limit" in stats:
+        return MEMORY_SHARE * (stats["bytes_limit"] - stats.get("bytes_in_use", 0))
+    try:
+        return MEMORY_SHARE * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return math.inf

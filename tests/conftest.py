@@ -3,8 +3,12 @@ import os
 import sys
 from pathlib import Path
 
-import jax
 import pytest
+
+# What tests compile is no use to the user's own commands; the commands that tests start inherit it.
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+
+import jax
 
 sys.path.insert(0, str(Path(__file__).parent))  # probes, learners
 
@@ -17,9 +21,12 @@ if "XLA_FLAGS" not in os.environ and JAXLIB < (0, 11):
     del os.environ["XLA_FLAGS"]
 
 
+# Let XLA leave out its costly passes, but in tests marked `fully_optimised`: most compile much and compute little.
+jax.config.update("jax_disable_most_optimizations", True)
+
+
 @pytest.fixture(autouse=True)
-def quick_compilation(request):
-    """Let XLA leave out its costly passes, but in tests marked `fully_optimised`: most compile much, compute little."""
+def full_optimisation(request):
     jax.config.update("jax_disable_most_optimizations", "fully_optimised" not in request.keywords)
     yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    jax.config.update("jax_disable_most_optimizations", True)

@@ -61,12 +61,16 @@ ALLOWED = {
     "files": set(),
     "metrics": {"types", "files"},
     "progress": set(),
+    "caching": set(),
+    "search": {"types"},
+    "results": {"types", "metrics", "stats"},
 }
 TOP = {
     "runs",
     "gifs",
     "expressions",
     "lanes",
+    "populations",
     "sweeps",
     "bench",
     "report",

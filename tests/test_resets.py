@@ -45,7 +45,7 @@ def test_every_episode_is_played_once_while_there_are_enough(resets):
 
 def test_an_empty_queue_repeats_and_counts():
     ends = np.ones((6, 8), bool)
-    begun, pool = play(PooledResets(per_step=2), ends)
+    begun, pool = play(PooledResets(per_step=2, size=8), ends)
     assert len(set(begun[0].tolist())) == 8
     assert pool.repeated == 5 * 8 - 5 * 2  # two new ones each step after the first
     assert len(set(begun.ravel().tolist())) == 8 + 5 * 2
@@ -65,4 +65,4 @@ def test_bad_input():
     with pytest.raises(SettingError, match=r"resets.size must be at least num_envs = 8 \(or 0\), got 4"):
         PooledResets(size=4).check(spec)
     with pytest.raises(SettingError, match=r"resets.per_step must be at most resets.size"):
-        PooledResets(per_step=9).check(spec)
+        PooledResets(per_step=9, size=8).check(spec)

@@ -1,94 +1,244 @@
-"""Runs as lanes: each is the run that it would be by itself, whatever runs beside it."""
+"""Sweeps: what runs is what was asked for, once, and nothing that was computed is lost."""
 
+import json
+import signal
+import subprocess
+import sys
 import threading
+import time
 import warnings
 
 import jax
 import numpy as np
+import pandas as pd
 import probes
 import pytest
 from rich.console import Console
 
-from purejaxrl import lanes
+import purejaxrl
+from purejaxrl import lanes, sweeps
 from purejaxrl.algos import PPO
-from purejaxrl.bonuses import RND, Counts
+from purejaxrl.bonuses import E3B, RND, Counts
 from purejaxrl.progress import Progress
-from purejaxrl.sweeps import Point, Program, Setup
 from purejaxrl.types import SettingError
 
-PPO_TINY = PPO(num_steps=6, num_minibatches=2, num_epochs=1, hidden=(8,))
+LEARNER = PPO(num_steps=6, num_minibatches=2, num_epochs=1, hidden=(8,))
+SEARCH = {"algo.learning_rate": [1e-3, 3e-3], "num_envs": [2, 3]}
 
 
-def setup(bonus=None, total_steps=80, **kwargs):
-    env = probes.Clock()
-    return Setup(env, env.default_params, PPO_TINY, bonus, num_envs=2, total_steps=total_steps, **kwargs)
+def sweep(search=SEARCH, env=None, learner=LEARNER, **kwargs):
+    kwargs = {"seeds": 2, "num_envs": 2, "total_steps": 80, "progress": Progress(Console(quiet=True))} | kwargs
+    return purejaxrl.sweep(env or probes.Clock(), learner, search=search, **kwargs)
 
 
-def run(program, points, interrupted=None):
-    progress = Progress(Console(quiet=True))
-    with progress.training(1):
-        yield from program.run(points, progress, interrupted or threading.Event())
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The sweep of this module, uninterrupted, and its folder."""
+    out = tmp_path_factory.mktemp("sweep") / "whole"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return sweep(out=out), out
 
 
-def test_each_run_is_its_own():
-    """Against make_train with the same numbers and key; a chunk is a part of the run, the last one shorter."""
-    bonus = RND(warmup_steps=8, hidden=(8,), num_minibatches=2)
-    program = Program(setup(bonus), ["bonus.coef", "algo.learning_rate"], 5)
-    points = [
-        Point({"bonus.coef": coef, "algo.learning_rate": 1e-3 * (seed + 1)}, seed)
-        for seed, coef in enumerate([0.5, 2.0, 1.0])
-    ]
-    found = {}
-    for batch, frame in run(program, points):
-        assert set(frame["point"]) == set(range(len(batch)))
-        found |= {point.seed: frame[frame["point"] == number] for number, point in enumerate(batch)}
-    for point in points:
-        values = point.values
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            train = setup(bonus).bind(setup(bonus).components, values)
-        _, alone = jax.jit(train)(jax.random.key(point.seed))
-        for name in ("value_loss", "bonus_mean", "episode_return", "env_steps"):
-            np.testing.assert_allclose(found[point.seed][name], alone[name], rtol=2e-4, atol=1e-6)
-    assert len({tuple(frame["value_loss"]) for frame in found.values()}) == 3
+def _alone(num_envs):
+    """The metrics of one run of `make_train` with this rate and key."""
+
+    def run(rate, key):
+        learner = LEARNER.replace(learning_rate=rate)
+        return purejaxrl.make_train(probes.Clock(), learner, num_envs=num_envs, total_steps=80)(key).metrics
+
+    return jax.jit(run)
 
 
-def test_chunks_cover_the_run_once(monkeypatch):
-    monkeypatch.setattr(lanes, "CHUNK_STEPS", 4 * 12)
-    program = Program(setup(total_steps=11 * 12), ["algo.ent_coef"], 1)
-    ((_, frame),) = run(program, [Point({"algo.ent_coef": 0.1}, 0)])
-    assert list(frame["update"]) == list(range(1, 12))
-    assert list(frame["env_steps"]) == list(range(12, 144, 12))
+@pytest.mark.filterwarnings("ignore:total_steps")
+def test_every_run_is_the_one_that_make_train_gives(whole):
+    frame = whole[0].frame
+    assert list(frame.columns[:6]) == ["config_id", "algo.learning_rate", "num_envs", "seed", "update", "env_steps"]
+    assert frame.groupby(["config_id", "seed"]).ngroups == 8
+    alone = {num_envs: _alone(num_envs) for num_envs in (2, 3)}
+    for (rate, num_envs, seed), run in frame.groupby(["algo.learning_rate", "num_envs", "seed"]):
+        expected = alone[num_envs](rate, jax.random.key(seed))
+        for name in ("value_loss", "episode_return", "env_steps"):
+            np.testing.assert_allclose(run[name], expected[name], rtol=2e-4, atol=1e-6)
+    assert len(set(frame[frame["update"] == 4]["value_loss"])) == 8
 
 
-def test_one_program_for_all(monkeypatch):
-    program = Program(setup(Counts(table_size=64)), ["bonus.coef"], 1)
+def test_the_folder_is_the_frame(whole):
+    found, out = whole
+    pd.testing.assert_frame_equal(purejaxrl.load(out), found.frame)
+    again = sweeps.read(out)
+    pd.testing.assert_frame_equal(again.frame, found.frame)
+    assert again.fields == ["algo.learning_rate", "num_envs"]
+    assert list(again.best()["config_id"]) == list(found.best()["config_id"])
+
+
+def test_a_finished_sweep_runs_nothing(whole, monkeypatch):
+    found, out = whole
+    monkeypatch.setattr(lanes.Lanes, "compile", lambda *args: pytest.fail("compiled"))
+    pd.testing.assert_frame_equal(sweep(out=out).frame, found.frame)
+
+
+def test_one_program_for_each_shape(monkeypatch):
     compiled, compile = [], lanes.Lanes.compile
     monkeypatch.setattr(lanes.Lanes, "compile", lambda *args: compiled.append(compile(*args)))
-    for seeds in (range(3), range(7, 8)):
-        list(run(program, [Point({"bonus.coef": 0.1 * seed}, seed) for seed in seeds]))
+    sweep({"algo.learning_rate": [1e-3, 2e-3, 3e-3], "algo.gamma": [0.9, 0.99]}, seeds=1)
     assert len(compiled) == 1
+    sweep({"algo.learning_rate": [1e-3], "algo.num_epochs": [1, 2]}, seeds=1)
+    assert len(compiled) == 3
 
 
-def test_an_interrupt_ends_it():
-    interrupted = threading.Event()
-    program = Program(setup(), ["algo.ent_coef"], 1)
-    batches = run(program, [Point({"algo.ent_coef": 0.1}, seed) for seed in range(8)], interrupted)
-    next(batches)
-    interrupted.set()
-    assert list(batches) == []
+def test_an_interrupted_sweep_goes_on(whole, tmp_path, monkeypatch):
+    """Interrupted after the first part, then damaged in another way: the rest comes out the same, to the bit."""
+    event = threading.Event()
+    monkeypatch.setattr(sweeps.runs, "interruptible", lambda: _Given(event))
+    labelled = sweeps._labelled
+    monkeypatch.setattr(sweeps, "_labelled", lambda *args: (event.set(), labelled(*args))[1])
+    out = tmp_path / "x"
+    part = sweep(out=out)
+    assert not part.complete
+    assert 0 < part.frame.groupby(["config_id", "seed"]).ngroups < 8
+    monkeypatch.undo()
+    left = sorted((out / "parts").iterdir())
+    left[0].write_bytes(left[0].read_bytes()[:100])
+    found = sweep(out=out)
+    assert found.complete
+    same = [name for name in found.frame.columns if name != "seconds"]
+    pd.testing.assert_frame_equal(found.frame[same], whole[0].frame[same], check_exact=True)
+
+
+class _Given:
+    def __init__(self, event):
+        self.event = event
+
+    def __enter__(self):
+        return self.event
+
+    def __exit__(self, *exception):
+        pass
+
+
+def test_a_killed_sweep_goes_on(tmp_path):
+    """SIGKILL once the first part is there; the same call then fills the folder, and no lock is left behind."""
+    code = """
+import sys, purejaxrl
+from purejaxrl.algos import PPO
+learner = PPO(num_steps=8, num_minibatches=1, num_epochs=1, hidden=(8,))
+purejaxrl.sweep("RiverSwim-v0", learner, search={"algo.learning_rate": [1e-4, 1e-3], "algo.gamma": [0.9, 0.99]},
+                seeds=40, num_envs=2, total_steps=1600, out=sys.argv[1])
+"""
+    out = tmp_path / "x"
+    process = subprocess.Popen([sys.executable, "-c", code, str(out)], stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not list(out.glob("parts/[0-9]*.parquet")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    before = {path: path.read_bytes() for path in out.glob("parts/[0-9]*.parquet")}
+    assert before
+    assert len(before) < 160 / len(jax.devices())
+    subprocess.run([sys.executable, "-c", code, str(out)], check=True, timeout=200)
+    assert all(path.read_bytes() == content for path, content in before.items())
+    frame = purejaxrl.load(out)
+    assert frame.groupby(["config_id", "seed"]).ngroups == 160
+    assert not frame.duplicated(["config_id", "seed", "update"]).any()
+
+
+def test_ids_and_constructor_arguments():
+    found = sweep(
+        {"env.size": [3, 4], "bonus.coef": [0.1, 1.0]}, "DeepSea-bsuite", bonus=Counts(table_size=64), seeds=1
+    )
+    steps = found.frame.groupby("env.size")["episode_length"].max()
+    assert steps.to_dict() == {3: 3.0, 4: 4.0}
+    assert found.runs()["diverged"].isna().all()
+
+
+def test_parts_of_a_composed_bonus():
+    bonus = E3B(hidden=(8,), embedding_size=4, warmup_steps=0) * RND(hidden=(8,), embedding_size=4, warmup_steps=0)
+    found = sweep({"bonus.rnd.learning_rate": [1e-5, 1e-1], "bonus.e3b.ridge": [0.1]}, bonus=bonus, seeds=1)
+    last = found.frame[found.frame["update"] == found.frame["update"].max()]
+    assert last["bonus_raw_mean"].nunique() == 2
+
+
+def test_a_diverged_lane_is_marked_and_the_others_go_on():
+    found = sweep({"algo.learning_rate": [1e-3, 1e30]}, learner=LEARNER.replace(max_grad_norm=1e30), seeds=1)
+    runs = found.runs()
+    assert runs["diverged"].notna().tolist() == [False, True]
+    assert found.best()["config_id"].tolist()[0] == 0
+
+
+def test_memory_that_is_asked_for_limits_the_lanes():
+    said = []
+    progress = Progress(Console(quiet=True))
+    progress.say = said.append
+    lots = sweep({"algo.gamma": [0.9, 0.99]}, seeds=8, num_lanes=16, progress=progress)
+    assert not any("lanes need" in line for line in said)
+    needed = 16 * 20_000 / 1e9  # more than one lane needs, far less than sixteen
+    few = sweep({"algo.gamma": [0.9, 0.99]}, seeds=8, num_lanes=16, memory_gb=needed / 8, progress=progress)
+    assert any("lanes need" in line for line in said)
+    np.testing.assert_allclose(few.frame["value_loss"], lots.frame["value_loss"], rtol=2e-4)
+    with pytest.raises(SettingError, match=r"one lane per device needs .* GB"):
+        sweep({"algo.gamma": [0.9]}, memory_gb=1e-6)
+
+
+def test_other_folders_are_left_alone(whole, tmp_path):
+    out = whole[1]
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(SettingError, match=r"of another sweep, which differs in seeds"):
+        sweep(out=out, seeds=3)
+    with pytest.raises(SettingError, match=r"differs in algo, configurations"):
+        sweep({"algo.gamma": [0.9]}, learner=LEARNER.replace(hidden=(9,)), out=out)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("all of it")
+    with pytest.raises(SettingError, match=r"exists and is no sweep's folder"):
+        sweep(out=tmp_path / "mine")
+    with pytest.raises(SettingError, match=r"is a file"):
+        sweep(out=tmp_path / "mine" / "thesis.tex")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "sweep.json").write_text("{")
+    with pytest.raises(SettingError, match=r"damaged: not JSON"):
+        sweep(out=tmp_path / "broken")
+    with pytest.raises(SettingError, match=r"not a sweep's folder"):
+        sweeps.read(tmp_path)
+
+
+def test_two_at_once_are_one_too_many(whole):
+    with sweeps._locked(whole[1]), pytest.raises(SettingError, match="another process is at work"):
+        sweep(out=whole[1])
 
 
 @pytest.mark.parametrize(
-    ("field", "message"),
+    ("changes", "message"),
     [
-        ("algo.learning_rat", r"algo.*learning_rate"),
-        ("alg.learning_rate", r"alg.*algo"),
-        ("bonus.coef", r"bonus.coef: there is no bonus"),
-        ("algo.num_steps", r"algo.num_steps shapes the program"),
-        ("learning_rate", r"learning_rate.*algo, bonus|part of a searched field"),
+        ({"search": {"algo.learning_rat": [1e-3]}}, r"algo: unknown value 'learning_rat'; did you mean learning_rate"),
+        ({"search": {"alg.learning_rate": [1e-3]}}, r"unknown value 'alg'; did you mean algo"),
+        ({"search": {"learning_rate": [1e-3]}}, r"search: unknown value 'learning_rate'"),
+        ({"search": {"bonus.coef": [1.0]}}, r"bonus.coef: there is no bonus"),
+        ({"search": {"algo": [1.0]}}, r"algo"),
+        ({"search": {"algo.learning_rate": [1e-3, -1.0]}}, r"algo.learning_rate must be finite and > 0, got -1"),
+        ({"search": {"algo.num_epochs": [1, 0]}}, r"algo.num_epochs must be >= 1, got 0"),
+        ({"search": {"algo.learning_rate": [1e-3, "fast"]}}, r"algo.learning_rate must be a number"),
+        ({"search": {"env.size": [3]}}, r"unknown value 'size'|env"),
+        ({"search": {"num_envs": [2, 0]}}, r"num_envs must be >= 1, got 0"),
+        ({"search": {"total_steps": [1]}}, r"total_steps must allow at least one update"),
+        ({"seeds": 0}, r"seeds must be >= 1"),
+        ({"seeds": [-1]}, r"seeds must be >= 0, got -1"),
+        ({"seeds": "12"}, r"seeds must be an integer or a sequence"),
+        ({"num_lanes": 0}, r"num_lanes must be >= 1, got 0"),
+        ({"memory_gb": 0.0}, r"memory_gb must be finite and > 0, got 0"),
+        ({"env_settings": {"size": 3}}, r"env_settings belong to an environment given by its id"),
+        ({"visits": True}, r"visits: the environment has no discretised state"),
     ],
 )
-def test_what_cannot_be_searched_is_refused(field, message):
+def test_bad_input_is_refused_before_anything_is_written(changes, message, tmp_path):
     with pytest.raises(SettingError, match=message):
-        Program(setup(), [field], 1)
+        sweep(**{"out": tmp_path / "x"} | changes)
+    assert not (tmp_path / "x").exists()
+
+
+def test_what_was_swept_is_written_down(whole):
+    content = json.loads((whole[1] / "sweep.json").read_text())
+    assert content["configurations"][3] == {"algo.learning_rate": 3e-3, "num_envs": 3}
+    assert content["algo"]["hidden"] == [8]
+    assert content["seeds"] == [0, 1]
+    assert "jax" in content["versions"]

@@ -10,9 +10,8 @@ configuration, written whenever a few runs are done, so that the same call goes 
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,28 +21,15 @@ import pandas as pd
 from purejaxrl import envs, files, runs
 from purejaxrl.bench import tables
 from purejaxrl.bench.suites import METHODS, SUITES, Method, Task, make_bonus, make_learner
+from purejaxrl.populations import Point, Program, Setup
 from purejaxrl.progress import Progress
-from purejaxrl.sweeps import Point, Program, Setup
+from purejaxrl.resets import PooledResets
 from purejaxrl.types import SettingError, check_choice, check_int
 
 Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
-FORMAT = 1
+FORMAT = 2
 TUNING_SEEDS = (1000, 1001)  # reporting seeds count from 0
 WINDOW = 0.05  # a run has solved its task when the mean return over this share of its updates is above the threshold
-
-
-def describe(component: Any) -> Any:
-    """A component as JSON can hold it: its class and all its settings, parts within it too."""
-    if dataclasses.is_dataclass(component) and not isinstance(component, type):
-        fields = {field.name: describe(getattr(component, field.name)) for field in dataclasses.fields(component)}
-        return {"type": type(component).__name__, **fields}
-    if isinstance(component, Mapping):
-        return {name: describe(value) for name, value in component.items()}
-    if isinstance(component, (tuple, list)):
-        return [describe(value) for value in component]
-    if callable(component):
-        return f"{component.__module__}.{component.__qualname__}"
-    return component.item() if isinstance(component, np.generic) else component
 
 
 class Pair:
@@ -55,10 +41,10 @@ class Pair:
         self.path = folder / f"{task.name}--{method.name}.parquet"
         self.config = {
             "format": FORMAT,
-            "task": describe(task),
-            "method": describe(method),
-            "learner": describe(self.learner),
-            "bonus": describe(self.bonus),
+            "task": runs.describe(task),
+            "method": runs.describe(method),
+            "learner": runs.describe(self.learner),
+            "bonus": runs.describe(self.bonus),
             "tuning_seeds": list(TUNING_SEEDS),
         }
         self.frame = self._read()
@@ -98,7 +84,8 @@ class Pair:
         cells = envs.cells(env)
         visits = None if cells is None else (cells.cell_fn, cells.num_cells)
         budget = self.task.num_envs, self.task.total_steps
-        setup = Setup(env, env_params, self.learner, self.bonus, *budget, visits)
+        resets = PooledResets() if self.task.pooled else None
+        setup = Setup(env, env_params, self.learner, self.bonus, *budget, visits, resets)
         return Program(setup, [self.method.field], max(self.num_seeds, len(self.method.values) * len(TUNING_SEEDS)))
 
     def add(self, phase: str, points: Sequence[Point], frame: Frame) -> None:

@@ -32,6 +32,7 @@ class Task:
     total_steps: int = 150_000
     tv: Mapping[str, Any] | None = None  # envs.NoisyTV's settings, where the task has one
     flatten: bool = False  # small grids as vectors, so that every method has the same small network
+    pooled: bool = False  # resets from a pool, where they are dear
 
     def make(self) -> tuple[Any, Any]:
         env, env_params = envs.make(self.env, **self.env_settings)
@@ -78,12 +79,13 @@ DOORKEY = Task(
     16,
     normalise_obs=False,
     flatten=True,
+    pooled=True,
     total_steps=500_000,
 )
 REMOTE = {"remote": 1}  # the screen changes when the car coasts, which gets it nowhere
-LONGER: Any = {"total_steps": 500_000}
+SMALL = (DEEPSEA, CAR, ROOMS)
 SUITES: dict[str, tuple[Task, ...]] = {
-    "small": (DEEPSEA, CAR, ROOMS),
+    "small": SMALL,
     "noisy": (
         CAR,
         dataclasses.replace(CAR, name="mountaincar-tv", tv={}),
@@ -93,20 +95,18 @@ SUITES: dict[str, tuple[Task, ...]] = {
         dataclasses.replace(ROOMS, name="fourrooms-remote", tv={"remote": 0}, bits=16),
     ),
     "full": (
-        *(dataclasses.replace(task, **LONGER) for task in (DEEPSEA, CAR, ROOMS)),
-        dataclasses.replace(DEEPSEA, name="deepsea-30", env_settings={"size": 30}, num_steps=60, total_steps=1_000_000),
+        *SMALL,
+        DOORKEY,
+        dataclasses.replace(DOORKEY, name="multiroom", env="MiniGrid-MultiRoom-N4-S5-v1", total_steps=1_000_000),
         dataclasses.replace(
             ROOMS,
             name="fourrooms-goals",
             env_settings={"resample_goal_pos": True, "resample_init_pos": True, "max_steps_in_episode": 60},
             num_steps=120,
-            **LONGER,
+            total_steps=500_000,
         ),
-        DOORKEY,
-        dataclasses.replace(DOORKEY, name="multiroom", env="MiniGrid-MultiRoom-N4-S5-v1", total_steps=1_000_000),
-        dataclasses.replace(CAR, name="mountaincar-tv", tv={}, **LONGER),
-        dataclasses.replace(CAR, name="mountaincar-remote", tv=REMOTE, **LONGER),
-        Task("cartpole", "CartPole-v1", {}, 475.0, 500.0, 16, 128, 16, normalise_obs=True, bits=32, **LONGER),
+        dataclasses.replace(DEEPSEA, name="deepsea-30", env_settings={"size": 30}, num_steps=60, total_steps=500_000),
+        Task("cartpole", "CartPole-v1", {}, 475.0, 500.0, 16, 128, 16, normalise_obs=True, bits=32),
     ),
 }
 METHODS = (

@@ -1,0 +1,227 @@
+"""Populations of runs that differ in some numbers and in their seeds, as lanes of one compiled program."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+
+from purejaxrl import metrics
+from purejaxrl.lanes import Lanes, lane_keys
+from purejaxrl.progress import Progress
+from purejaxrl.train import Train, make_train
+from purejaxrl.types import SettingError, check_choice, check_settings
+
+
+class Point(NamedTuple):
+    """One run: the values of the searched fields, by their dotted names, and its seed."""
+
+    values: Mapping[str, Any]
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What the runs have in common, as for :func:`purejaxrl.make_train`."""
+
+    env: Any
+    env_params: Any
+    learner: Any
+    bonus: Any
+    num_envs: int
+    total_steps: int
+    visits: Any = None
+    resets: Any = None
+
+    @property
+    def components(self) -> dict[str, Any]:
+        """The parts whose numbers can be searched, by the first word of a dotted name."""
+        return {"env": self.env_params, "algo": self.learner, "bonus": self.bonus}
+
+    def bind(self, components: Mapping[str, Any], values: Mapping[str, Any]) -> Train:
+        """The run of these components with these values in the place of their own."""
+        found = dict(components)
+        for dotted, value in values.items():
+            part, *path = dotted.split(".")
+            found[part] = replaced(found[part], path, value)
+        return make_train(
+            self.env,
+            found["algo"],
+            bonus=found["bonus"],
+            env_params=found["env"],
+            num_envs=self.num_envs,
+            total_steps=self.total_steps,
+            visits=self.visits,
+            resets=self.resets,
+        )
+
+    def check(self, fields: Sequence[str]) -> None:
+        """Raise :class:`SettingError` unless each dotted name is a number of a component, which can differ by lane."""
+        for dotted in fields:
+            if not self.is_traced(dotted):
+                raise SettingError(f"{dotted} shapes the program: it cannot differ from lane to lane")
+
+    def is_traced(self, dotted: str) -> bool:
+        """Whether the field is a number that can differ from lane to lane, or shapes the program.
+
+        Raises:
+          SettingError: where there is no such field, with the nearest ones.
+        """
+        field, value = self._find(dotted)
+        return field.metadata.get("pytree_node", True) and is_number(value)
+
+    def dtype(self, dotted: str) -> Any:
+        """What the field's values are, as lanes of a program."""
+        value = self._find(dotted)[1]
+        if hasattr(value, "dtype"):
+            return value.dtype
+        return {bool: np.bool_, int: np.int32}.get(type(value), np.float32)
+
+    def _find(self, dotted: str) -> tuple[dataclasses.Field, Any]:
+        part, *path = dotted.split(".")
+        check_choice(part, list(self.components), "the part of a searched field")
+        component = self.components[part]
+        if component is None:
+            raise SettingError(f"{dotted}: there is no {part}")
+        if not path:
+            raise SettingError(f"{dotted}: name a field of it, as in {part}.{dataclasses.fields(component)[0].name}")
+        for name in path[:-1]:
+            check_choice(name, list(_children(component)), part)
+            component, part = _children(component)[name], f"{part}.{name}"
+        known = {field.name: field for field in dataclasses.fields(component)}
+        check_choice(
+            path[-1], [name for name in known if name not in ("parts", "bonus")] + [*_children(component)], part
+        )
+        if path[-1] not in known:
+            raise SettingError(f"{dotted}: name a field of it, as in {dotted}.coef")
+        return known[path[-1]], getattr(component, path[-1])
+
+
+def is_number(value: Any) -> bool:
+    return hasattr(value, "dtype") or isinstance(value, (bool, int, float))
+
+
+def replaced(component: Any, path: Sequence[str], value: Any) -> Any:
+    """The component with the field at `path` replaced; the parts of a composed bonus go by their names."""
+    name, *rest = path
+    if not rest:
+        return dataclasses.replace(component, **{name: value})
+    children = _children(component)
+    children[name] = replaced(children[name], rest, value)
+    if hasattr(component, "parts"):
+        return dataclasses.replace(component, parts=tuple(children.values()))
+    return dataclasses.replace(component, bonus=children[name])
+
+
+def check_parts(component: Any, label: str) -> None:
+    """Raise :class:`SettingError` where a setting of the component, or of a part of it, breaks its bounds."""
+    check_settings(component, label)
+    for name, child in _children(component).items():
+        check_parts(child, f"{label}.{name}")
+
+
+def _children(component: Any) -> dict[str, Any]:
+    """Parts of a bonus by their names, as the command line has them: ``e3b``, or ``rnd1`` and ``rnd2`` of two."""
+    parts = getattr(component, "parts", None) or tuple(filter(None, [getattr(component, "bonus", None)]))
+    names = [type(part).__name__.lower() for part in parts]
+    numbers = [names[: index + 1].count(name) if names.count(name) > 1 else "" for index, name in enumerate(names)]
+    return {f"{name}{number}": part for name, number, part in zip(names, numbers, parts, strict=True)}
+
+
+class Program:
+    """The runs of a setup that differ in `fields` and in their seeds: compiled at first use, for any number of them.
+
+    `num_lanes` of them run at once, a multiple of the devices there are: unless given, one per device on the CPU, and
+    on an accelerator all `num_points`. Where their memory exceeds `memory` bytes the lanes are halved and compiled
+    again.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        fields: Sequence[str],
+        num_points: int,
+        *,
+        num_lanes: int | None = None,
+        memory: float = math.inf,
+    ):
+        setup.check(fields)
+        self.setup, self.fields, self.memory = setup, tuple(fields), memory
+        devices = jax.device_count()
+        wanted = num_lanes or (devices if jax.default_backend() == "cpu" else num_points)
+        self.num_lanes = -(-wanted // devices) * devices
+        self._lanes: Lanes | None = None
+
+    def lanes(self, progress: Progress) -> Lanes:
+        """The compiled programs.
+
+        Raises:
+          SettingError: where one lane per device alone needs more than `memory`.
+        """
+        while self._lanes is None:
+            setup = self.setup
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                train = setup.bind(setup.components, {})
+            own = {field: np.zeros(self.num_lanes, setup.dtype(field)) for field in self.fields}
+            lanes = Lanes(train, setup.bind, setup.components, own, self.num_lanes)
+            lanes.compile(progress)
+            needed, devices = lanes.memory(), jax.device_count()
+            if needed <= self.memory:
+                self._lanes = lanes
+            elif self.num_lanes == devices:
+                raise SettingError(
+                    f"one lane per device needs {needed / 1e9:.2g} GB, more than the {self.memory / 1e9:.2g} GB that "
+                    "there are: lower num_envs, num_steps or the sizes of buffers and networks, or raise memory_gb"
+                )
+            else:
+                held = int(self.num_lanes * self.memory / needed) // devices * devices
+                progress.say(f"{self.num_lanes} lanes need {needed / 1e9:.2g} GB: {max(held, devices)} at once")
+                self.num_lanes = max(held, devices)
+        return self._lanes
+
+    @property
+    def compile_seconds(self) -> float:
+        """Of the programs that run, not of those that needed too much memory."""
+        return self._lanes.compile_seconds if self._lanes else 0.0
+
+    @property
+    def run_seconds(self) -> float:
+        return self._lanes.run_seconds if self._lanes else 0.0
+
+    def run(
+        self, points: Sequence[Point], progress: Progress, interrupted: threading.Event
+    ) -> Iterator[tuple[Sequence[Point], pd.DataFrame]]:
+        """Run the points, so many lanes at a time; yield each time their points and metrics, `point, update, ...`.
+
+        `point` counts from 0 within what is yielded. An interrupt ends it, and what is under way then is lost.
+        """
+        if not points or interrupted.is_set():
+            return
+        lanes = self.lanes(progress)
+        for start in range(0, len(points), self.num_lanes):
+            batch = points[start : start + self.num_lanes]
+            padded = [*batch, *[batch[-1]] * (self.num_lanes - len(batch))]
+            own = {
+                field: np.asarray([point.values[field] for point in padded], self.setup.dtype(field))
+                for field in self.fields
+            }
+            seconds, found = lanes.run_seconds, []
+            lanes.begin(own, lane_keys(point.seed for point in padded))
+            while lanes.done < lanes.train.num_updates:
+                if interrupted.is_set():
+                    return
+                first = lanes.done + 1
+                arrays = {name: values[: len(batch)] for name, values in lanes.advance(own).items()}
+                found.append(metrics.frame(arrays, range(len(batch)), first_update=first))
+                steps = (lanes.done + 1 - first) * lanes.per_update // self.num_lanes * len(batch)
+                progress.advance(steps, found[-1])
+            frame = pd.concat(found, ignore_index=True).rename(columns={"seed": "point"}).drop(columns="config_id")
+            yield batch, frame.assign(seconds=(lanes.run_seconds - seconds) / len(batch))

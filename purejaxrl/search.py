@@ -1,0 +1,185 @@
+"""What a sweep searches: values by dotted names, as lists or distributions, or configuration by configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from purejaxrl.types import SettingError, check_choice, check_int
+
+Configuration = dict[str, Any]
+CALL = re.compile(r"(\w+)\((.*)\)")
+
+
+class Distribution(Protocol):
+    """What values are drawn from, one for each configuration."""
+
+    def draw(self, generator: np.random.Generator, count: int) -> list[Any]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Uniform:
+    """Any number between `low` and `high`, all alike."""
+
+    low: float
+    high: float
+
+    def __post_init__(self):
+        _check_range(self)
+
+    def draw(self, generator: np.random.Generator, count: int) -> list[float]:
+        return generator.uniform(self.low, self.high, count).tolist()
+
+
+@dataclasses.dataclass(frozen=True)
+class LogUniform:
+    """A number between `low` and `high` whose logarithm is uniform: for rates and coefficients."""
+
+    low: float
+    high: float
+
+    def __post_init__(self):
+        _check_range(self)
+        if self.low <= 0:
+            raise SettingError(f"LogUniform.low must be > 0, got {self.low}")
+
+    def draw(self, generator: np.random.Generator, count: int) -> list[float]:
+        exponents = generator.uniform(math.log(self.low), math.log(self.high), count)
+        return np.clip(np.exp(exponents), self.low, self.high).tolist()
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """One of `values`."""
+
+    values: tuple[Any, ...]
+
+    def __post_init__(self):
+        if not self.values:
+            raise SettingError("Choice.values is empty: name at least one")
+
+    def draw(self, generator: np.random.Generator, count: int) -> list[Any]:
+        return [self.values[index] for index in generator.integers(len(self.values), size=count)]
+
+
+DISTRIBUTIONS = {"uniform": Uniform, "loguniform": LogUniform, "choice": Choice}
+
+
+def configurations(search: Any, samples: int | None = None, seed: int = 0) -> list[Configuration]:
+    """Every configuration of a search, in order.
+
+    Args:
+      search: ``{"algo.learning_rate": [1e-4, 1e-3], "bonus.coef": [0.1, 1.0]}`` is the grid of all combinations. Where
+        a value is a distribution, ``LogUniform(1e-5, 1e-2)``, `samples` configurations are drawn, from lists too. A
+        sequence of mappings gives them one by one: ``[{"algo.learning_rate": 1e-3}, ...]``.
+      samples: how many to draw.
+      seed: of the draws.
+
+    Raises:
+      SettingError: (a ValueError) where that is empty or contradicts itself, with what would be right.
+    """
+    if isinstance(search, Mapping):
+        random = any(hasattr(values, "draw") for values in search.values())
+        if random != (samples is not None):
+            wrong = "search has distributions: say how many to draw" if random else "search is a grid, without draws"
+            raise SettingError(f"samples: {wrong}, got {samples}")
+        return _draw(search, samples, seed) if random and samples is not None else _grid(search)
+    if not isinstance(search, Sequence) or isinstance(search, str) or not all(isinstance(c, Mapping) for c in search):
+        raise SettingError(f"search must be a mapping of fields or a sequence of configurations, got {search!r}")
+    if samples is not None:
+        raise SettingError(f"samples: search names its configurations, none is drawn, got {samples}")
+    return _unique([dict(one) for one in search])
+
+
+def _grid(search: Mapping[str, Any]) -> list[Configuration]:
+    fields = {name: _values(name, values) for name, values in search.items()}
+    return _unique([dict(zip(fields, point, strict=True)) for point in itertools.product(*fields.values())])
+
+
+def _draw(search: Mapping[str, Any], samples: int, seed: int) -> list[Configuration]:
+    check_int(samples, "samples", ge=1)
+    check_int(seed, "search_seed", ge=0)
+    columns = {}
+    for number, (name, values) in enumerate(search.items()):
+        source = values if hasattr(values, "draw") else Choice(tuple(_values(name, values)))
+        # A generator per field: what is drawn of one does not change when another is added.
+        columns[name] = source.draw(np.random.default_rng([seed, number]), samples)
+    return [dict(zip(columns, point, strict=True)) for point in zip(*columns.values(), strict=True)]
+
+
+def _values(name: str, values: Any) -> list[Any]:
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
+    if isinstance(values, (str, bytes)) or not isinstance(values, Sequence):
+        raise SettingError(f"search: {name} must be a list of values or a distribution, got {values!r}")
+    if not values:
+        raise SettingError(f"search: {name} has no values")
+    return [value.item() if isinstance(value, np.generic) else value for value in values]
+
+
+def _unique(found: list[Configuration]) -> list[Configuration]:
+    """The configurations, unless there are none, two are equal, or they have different fields."""
+    if not found or not found[0]:
+        raise SettingError("search is empty: name at least one field and its values")
+    seen: set[str] = set()
+    for number, one in enumerate(found):
+        if one.keys() != found[0].keys():
+            odd = sorted(one.keys() ^ found[0].keys())
+            raise SettingError(f"search: configuration {number} differs from the first in its fields: {', '.join(odd)}")
+        if repr(one) in seen:
+            raise SettingError(f"search names a configuration twice: {one}")
+        seen.add(repr(one))
+    return found
+
+
+def _check_range(distribution: Any) -> None:
+    name, low, high = type(distribution).__name__, distribution.low, distribution.high
+    numbers = all(isinstance(bound, (int, float)) and not isinstance(bound, bool) for bound in (low, high))
+    if not numbers or not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise SettingError(f"{name} needs two finite numbers low < high, got {low!r} and {high!r}")
+
+
+# --- as text ----------------------------------------------------------------------------------------------------------
+
+
+def parse(text: str) -> tuple[str, Any]:
+    """A field and what is searched of it: ``algo.learning_rate=1e-4,1e-3`` or ``bonus.coef=loguniform(0.01,10)``.
+
+    Raises:
+      SettingError: where it is neither.
+    """
+    name, equals, values = (part.strip() for part in text.partition("="))
+    if not name or not equals or not values:
+        raise SettingError(
+            f"search: {text!r} is none; write 'algo.learning_rate=1e-4,1e-3' or 'bonus.coef=loguniform(0.01,10)'"
+        )
+    return name, parse_values(values)
+
+
+def parse_values(text: str) -> Any:
+    """The right side of :func:`parse`."""
+    if called := CALL.fullmatch(text):
+        name, arguments = called[1].lower(), _list(called[2])
+        check_choice(name, list(DISTRIBUTIONS), "search")
+        if name == "choice":
+            return Choice(tuple(arguments))
+        if len(arguments) != 2:
+            raise SettingError(f"search: {name} takes a low and a high end, got {called[2]!r}")
+        return DISTRIBUTIONS[name](*arguments)
+    return _list(text)
+
+
+def _list(text: str) -> list[Any]:
+    """Values between commas: JSON's numbers, truth values and lists (as tuples), or words."""
+    try:
+        values = json.loads(f"[{text}]")
+    except ValueError:
+        values = [word.strip() for word in text.split(",")]
+    return [tuple(value) if isinstance(value, list) else value for value in values]

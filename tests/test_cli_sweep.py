@@ -1,0 +1,106 @@
+"""The sweep's command line: flags and TOML file mean the same, bad input is named and leaves nothing behind."""
+
+import json
+
+import pytest
+
+import purejaxrl
+from purejaxrl import cli
+
+SIZES = ["--env.size", "4", "--num-envs", "2", "--algo.num-steps", "8", "--algo.hidden", "8", "--total-steps", "160"]
+FLAGS = ["--env", "DeepSea-bsuite", *SIZES, "--bonus", "counts", "--algo.no-anneal-lr", "--seeds", "2"]
+SEARCH = ["--search", "bonus.coef=0,1", "algo.num_epochs=1"]
+FILE = """
+env = "DeepSea-bsuite"
+bonus = "counts"
+"env.size" = 4
+num_envs = 2
+seeds = 2
+total_steps = 160
+"algo.num_steps" = 8
+"algo.hidden" = 8
+"algo.anneal_lr" = false
+
+[search]
+"bonus.coef" = [0, 1]
+"algo.num_epochs" = [1]
+"""
+
+
+def main(*argv):
+    """Run a command; its exit code."""
+    try:
+        cli.main([str(word) for word in argv])
+    except SystemExit as exit:
+        return exit.code or 0
+    return 0
+
+
+def test_flags_and_file_are_the_same_sweep(tmp_path, capsys):
+    out = tmp_path / "x"
+    assert main("sweep", *FLAGS, *SEARCH, "--out", out) == 0
+    shown = capsys.readouterr().out
+    assert "the best 2 configurations" in shown
+    assert "bonus.coef" in shown
+    assert "each field alone explains" in shown
+    frame = purejaxrl.load(out)
+    assert frame.groupby(["config_id", "bonus.coef", "algo.num_epochs", "seed"]).ngroups == 4
+    assert (frame.loc[frame["bonus.coef"] == 0, "bonus_mean"] == 0).all()
+    (tmp_path / "sweep.toml").write_text(FILE)
+    assert main("sweep", tmp_path / "sweep.toml", "--out", out) == 0  # the same: nothing is left to do
+    assert main("sweep", tmp_path / "sweep.toml", "--seeds", 3, "--out", out) == 2
+    assert "of another sweep, which differs in seeds" in capsys.readouterr().err
+    assert json.loads((out / "sweep.json").read_text())["env_settings"] == {"size": 4}
+
+
+def test_a_searched_constructor_argument_brings_its_defaults(tmp_path):
+    """DeepSea's step limit follows its size, so the default size's must not be pinned."""
+    flags = [*FLAGS[:2], *SIZES[2:], "--search", "env.size=3,5", "--out", tmp_path / "x"]
+    assert main("sweep", *flags) == 0
+    assert purejaxrl.load(tmp_path / "x").groupby("env.size")["episode_length"].max().to_dict() == {3: 3.0, 5: 5.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--env CartPole-v1", "--search"),
+        ("--env CartPole-v1 --search algo.learning_rate", "write 'algo.learning_rate=1e-4,1e-3'"),
+        ("--env CartPole-v1 --search algo.learning_rat=1", "did you mean learning_rate"),
+        ("--env CartPole-v1 --search algo.gamma=2", "algo.gamma must be finite and >= 0 and <= 1, got 2"),
+        ("--env CartPole-v1 --search algo.gamma=0.9 algo.gamma=0.99", "algo.gamma stands there twice"),
+        ("--env CartPole-v1 --search bonus.coef=1", "bonus.coef: there is no bonus"),
+        ("--env CartPole-v1 --search algo.gamma=uniform(0.9,0.99)", "samples: search has distributions"),
+        ("--env CartPole-v1 --search algo.gamma=0.9 --samples 3", "samples: search is a grid"),
+        ("--env CartPole-v1 --search algo.gamma=0.9 --seeds 0", "seeds must be >= 1"),
+        ("--env CartPole-v1 --search algo.gamma=0.9 --visits", "visits: the environment has no discretised state"),
+        ("--env CartPol-v1 --search algo.gamma=0.9", "did you mean CartPole-v1"),
+        ("--env CartPole-v1 --search algo.gamma=0.9 --out /dev/null/x", "out: /dev/null/x"),
+    ],
+)
+def test_bad_input(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main("sweep", *arguments.split()) == 2
+    shown = capsys.readouterr().err
+    assert message in " ".join(shown.replace("│", " ").split())
+    assert "Traceback" not in shown
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("env = ", "is not TOML"),
+        ('env = "CartPole-v1"\n[algo]\ngamma = 0.9', "algo must be one value; a search stands in the table [search]"),
+        ('env = "CartPole-v1"\nseed_s = 3\n[search]\n"algo.gamma" = [0.9]', "--seed-s"),
+        ('env = "CartPole-v1"\n[search]\n"algo.gamma" = "normal(0, 1)"', "unknown value 'normal'"),
+    ],
+)
+def test_bad_files(content, message, tmp_path, capsys):
+    path = tmp_path / "sweep.toml"
+    path.write_text(content)
+    assert main("sweep", path) == 2
+    shown = capsys.readouterr().err
+    assert message in " ".join(shown.replace("│", " ").split())
+    assert "Traceback" not in shown
+    assert main("sweep", tmp_path / "absent.toml") == 1
+    assert "No such file" in capsys.readouterr().err

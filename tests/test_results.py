@@ -1,0 +1,97 @@
+"""Best, importance and sensitivity against closed forms."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from purejaxrl.results import Sweep
+from purejaxrl.types import SettingError
+
+
+def frame(score, fields, seeds=4, updates=20, **columns):
+    """A sweep's frame whose runs end with the return ``score(configuration, seed)``."""
+    rows = [
+        {"config_id": number, **one, "seed": seed, "update": update, "env_steps": 10 * update, "num_episodes": 1}
+        | {"episode_return": score(one, seed) if update > 18 else -99.0, "value_loss": 1.0, "seconds": 0.5}
+        for number, one in enumerate(fields)
+        for seed in range(seeds)
+        for update in range(1, updates + 1)
+    ]
+    return pd.DataFrame(rows).assign(**columns)
+
+
+GRID = [{"a": a, "b": b} for a in (0.0, 1.0, 2.0) for b in (0.0, 1.0)]
+
+
+def test_best_ranks_the_final_returns():
+    found = Sweep(frame(lambda one, seed: 10 * one["a"] + one["b"] + 0.1 * seed, GRID), ["a", "b"])
+    best = found.best()
+    assert list(best["config_id"]) == [5, 4, 3, 2, 1, 0]
+    np.testing.assert_allclose(best["final_return"], [21.15, 20.15, 11.15, 10.15, 1.15, 0.15])
+    assert ((best["low"] < best["final_return"]) & (best["final_return"] < best["high"])).all()
+    assert (best["seeds"] == 4).all()
+    assert list(found.best(2)["config_id"]) == [5, 4]
+    assert list(found.best().columns[:3]) == ["config_id", "a", "b"]
+
+
+def test_importance_is_the_share_of_variance():
+    """Σ of independent effects: Var[3a] = 9 · 2/3 = 6 and Var[2b] = 4 · 1/4 = 1; an interaction a·b takes the rest."""
+    found = Sweep(frame(lambda one, seed: 3 * one["a"] + 2 * one["b"], GRID), ["a", "b"])
+    assert found.importance().to_dict() == pytest.approx({"a": 6 / 7, "b": 1 / 7})
+    # (a − 1)(b − 1/2) has no main effects at all.
+    found = Sweep(frame(lambda one, seed: (one["a"] - 1) * (one["b"] - 0.5), GRID), ["a", "b"])
+    assert found.importance().to_dict() == pytest.approx({"a": 0.0, "b": 0.0})
+
+
+def test_importance_of_drawn_values():
+    """Five equal bins of a uniform variable explain 1 − 1/25 of a linear effect."""
+    drawn = [{"a": value, "b": other} for value, other in np.random.default_rng(0).random((400, 2))]
+    found = Sweep(frame(lambda one, seed: one["a"], drawn, seeds=1, updates=19), ["a", "b"]).importance()
+    assert found["a"] == pytest.approx(0.96, abs=0.01)
+    assert found["b"] < 0.05
+
+
+def test_sensitivity_averages_over_the_rest():
+    found = Sweep(frame(lambda one, seed: one["a"] ** 2 + one["b"], GRID), ["a", "b"]).sensitivity("a")
+    assert list(found["value"]) == [0.0, 1.0, 2.0]
+    np.testing.assert_allclose(found["final_return"], [0.5, 1.5, 4.5])
+    assert (found["runs"] == 8).all()
+
+
+def test_words_can_be_searched():
+    fields = [{"a": "tanh"}, {"a": "relu"}]
+    found = Sweep(frame(lambda one, seed: len(one["a"]) + (one["a"] == "relu"), fields), ["a"])
+    assert list(found.best()["a"]) == ["relu", "tanh"]
+    assert list(found.sensitivity("a")["value"]) == ["relu", "tanh"]
+    assert found.importance()["a"] == pytest.approx(1.0)
+
+
+def test_a_diverged_run_is_marked_and_counts_as_the_worst():
+    data = frame(lambda one, seed: 10 * one["a"] + seed, GRID)
+    broken = (data["config_id"] == 5) & (data["seed"] == 2) & (data["update"] >= 7)
+    data.loc[broken, "value_loss"] = np.nan
+    found = Sweep(data, ["a", "b"])
+    runs = found.runs().set_index(["config_id", "seed"])
+    assert runs.loc[(5, 2), "diverged"] == 7
+    assert runs["diverged"].notna().sum() == 1
+    best = found.best().set_index("config_id")
+    assert best.loc[5, "diverged"] == 1
+    assert best.loc[5, "final_return"] == pytest.approx((20 + 21 + 0 + 23) / 4)  # the worst of all returns is 0
+
+
+def test_no_episode_is_not_divergence():
+    data = frame(lambda one, seed: 1.0, GRID)
+    data.loc[data["config_id"] == 3, ["episode_return", "num_episodes"]] = [np.nan, 0]
+    runs = Sweep(data, ["a", "b"]).runs()
+    assert runs["diverged"].isna().all()
+    assert runs.loc[runs["config_id"] == 3, "final_return"].isna().all()
+
+
+def test_nothing_to_rank():
+    data = frame(lambda one, seed: np.nan, GRID, num_episodes=0)
+    with pytest.raises(SettingError, match="no run has a final return"):
+        Sweep(data, ["a", "b"]).best()
+    with pytest.raises(SettingError, match="no results yet"):
+        Sweep(data.iloc[:0], ["a", "b"]).best()
+    with pytest.raises(SettingError, match="field: unknown value 'c'"):
+        Sweep(frame(lambda one, seed: 1.0, GRID), ["a", "b"]).sensitivity("c")
