@@ -4,12 +4,11 @@
     python benchmarks/envs.py                   # about a quarter of an hour on 2 cores
     python benchmarks/envs.py --env MiniGrid-DoorKey-8x8-v0 --copies 1024
 
-Rows of this library: steps alone, without any reset; with the environment's own reset of every copy at every step;
-with prepared ones (`PooledResets`). Rows of others have their own auto-reset; navix shows its first-person symbolic
-view, xminigrid's has two numbers per tile and sees through walls, minigrid runs in gymnasium's SyncVectorEnv, of at
-most 64 copies since more of them step no faster. All programs of a table's block are compiled first and then take
-turns; a row's time is that of all rounds, so that episodes which end together are not left out. Every program keeps
-the last observation, so that none may be left out of the work.
+Rows of this library: steps alone, without any reset, and with the loop's resets. Rows of others have their own
+auto-reset; navix shows its first-person symbolic view, xminigrid's has two numbers per tile and sees through walls,
+minigrid runs in gymnasium's SyncVectorEnv, of at most 64 copies since more of them step no faster. All programs of a
+block are compiled first and then take turns; a row's time is that of all rounds, so that episodes which end together
+are not left out. Every program keeps the last observation, so that none may be left out of the work.
 """
 
 import argparse
@@ -21,13 +20,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import purejaxrl
 from purejaxrl import stepping
-from purejaxrl.resets import FreshResets, PooledResets
-from purejaxrl.types import Spec
+from purejaxrl.resets import FreshResets
 
 ROUNDS = 5
 STEPS = {1: 8192, 64: 1024, 1024: 256, 8192: 64}  # of each copy, in each round
@@ -86,23 +83,18 @@ def ours(env: Any, params: Any, copies: int, steps: int, label: str, resets: Any
     start = functools.partial(stepping.reset, env, params)
     one_step = jax.vmap(functools.partial(stepping.step, env, params))
     act = jax.vmap(functools.partial(stepping.random_action, env, params))
-    spec = Spec(env.observation_space(params), env.action_space(params), copies, 1, 1)
 
     def begin(key):
-        pool = None if resets is None else resets.init(key, spec, start)
-        return jax.vmap(start)(jax.random.split(key, copies)), pool
+        return jax.vmap(start)(jax.random.split(key, copies))
 
     def step(carry, key):
-        (_, state), pool = carry
+        _, state = carry
         action_key, step_key, reset_key = jax.random.split(key, 3)
         action = act(jax.random.split(action_key, copies))
         obs, state, _, terminated, truncated = one_step(jax.random.split(step_key, copies), state, action)
         if resets is None:
-            return (obs, state), pool
-        done = terminated | truncated
-        pool, *fresh = resets.reset(pool, reset_key, done, start)
-        select = jax.vmap(lambda done, new, old: jax.tree.map(lambda x, y: jnp.where(done, x, y), new, old))
-        return select(done, tuple(fresh), (obs, state)), pool
+            return obs, state
+        return resets.reset((), reset_key, terminated | truncated, start, (obs, state))[1]
 
     return compiled(label, begin, step, copies, steps)
 
@@ -168,13 +160,13 @@ def minigrid(env_id: str, copies: int, steps: int) -> Player:
             obs = envs.step(action)[0]
         return obs
 
-    return Player(f"minigrid, {copies} copies", play, None, copies, steps)
+    return Player(f"minigrid, {copies} cop{'ies' if copies > 1 else 'y'}", play, None, copies, steps)
 
 
 def players(env_id: str, copies: int) -> list[Player]:
     peers, steps = ENVS[env_id], STEPS[copies]
     env, params = purejaxrl.make(env_id, **peers.settings)
-    ways = {"steps alone": None, "its own resets": FreshResets(), "pooled resets": PooledResets()}
+    ways = {"steps alone": None, "with resets": FreshResets()}
     found = [ours(env, params, copies, steps, label, resets) for label, resets in ways.items()]
     if peers.gymnax:
         found.append(gymnax_own(env, params, copies, steps))

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from purejaxrl.envs import make as make
     from purejaxrl.evaluation import evaluate as evaluate
     from purejaxrl.metrics import load as load
-    from purejaxrl.resets import PooledResets as PooledResets
     from purejaxrl.sweeps import sweep as sweep
     from purejaxrl.train import Result as Result
     from purejaxrl.train import make_train as make_train
@@ -19,7 +18,6 @@ __version__ = "0.1.0"
 
 # Imported on first use: `import purejaxrl` neither loads JAX nor touches its configuration.
 _PUBLIC = {
-    "PooledResets": "resets",
     "Result": "train",
     "check_env": "checking",
     "evaluate": "evaluation",

@@ -44,8 +44,6 @@ class Train:
     """The first seed; the others follow it."""
     visits: bool = False
     """Count exactly how often each true state is visited (tabular environments)."""
-    resets: Literal["fresh", "pooled"] = "fresh"
-    """pooled: begin episodes from a queue of prepared ones, where a reset costs much more than a step (MiniGrid)."""
     out: Path | None = None
     """The run's folder; by default runs/ENV-ALGO-BONUS-N with the next free N."""
 
@@ -82,8 +80,6 @@ class Sweep:
     """Of the draws."""
     visits: bool = False
     """Count exactly how often each true state is visited (tabular environments)."""
-    resets: Literal["fresh", "pooled"] = "fresh"
-    """pooled: begin episodes from a queue of prepared ones, where a reset costs much more than a step (MiniGrid)."""
     num_lanes: int | None = None
     """Runs at once; chosen unless given."""
     memory_gb: float | None = None
@@ -335,7 +331,6 @@ def _train(command: Train) -> None:
         seeds=command.seeds,
         seed=command.seed,
         visits=command.visits,
-        resets=command.resets,
         **{f"{kind}_settings": {} if settings is None else _settings(settings) for kind, settings in nested.items()},
     )
     out = command.out or _next_folder(f"{command.env}-{command.algo}-{command.bonus}")
@@ -389,7 +384,6 @@ def _sweep(command: Sweep) -> None:
         samples=command.samples,
         search_seed=command.search_seed,
         visits=command.visits,
-        resets=runs.RESETS[command.resets](),
         out=out,
         num_lanes=command.num_lanes,
         memory_gb=command.memory_gb,

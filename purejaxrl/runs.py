@@ -28,13 +28,11 @@ import pandas as pd
 from purejaxrl import algos, checkpoint, discovery, envs, evaluation, expressions, files, metrics
 from purejaxrl.lanes import Lanes, lane_keys
 from purejaxrl.progress import Progress
-from purejaxrl.resets import FreshResets, PooledResets
 from purejaxrl.train import Train, TrainState, make_train
 from purejaxrl.types import SettingError, check_choice, check_int
 
 FORMAT = 1
 SAVE_SECONDS = 60
-RESETS = {"fresh": FreshResets, "pooled": PooledResets}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +47,6 @@ class Config:
     seeds: int = 1
     seed: int = 0
     visits: bool = False
-    resets: str = "fresh"
     env_settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     algo_settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     bonus_settings: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -67,7 +64,6 @@ class Components:
     env_params: Any
     learner: Any
     bonus: Any
-    resets: Any
     cells: envs.Cells | None  # when visits are counted
 
 
@@ -104,8 +100,7 @@ def build(config: Config) -> Components:
     cells = envs.cells(env) if config.visits else None
     if config.visits and cells is None:
         raise SettingError(f"visits: {config.env} has no discretised state to count; leave it off")
-    check_choice(config.resets, list(RESETS), "resets")
-    return Components(env, env_params, learner, bonus, RESETS[config.resets](), cells)
+    return Components(env, env_params, learner, bonus, cells)
 
 
 def read_config(folder: Path) -> Config:
@@ -187,7 +182,6 @@ def _bind(config: Config, parts: Components, components: tuple | None = None) ->
         env_params=env_params,
         num_envs=config.num_envs,
         total_steps=config.total_steps,
-        resets=parts.resets,
         visits=None if parts.cells is None else (parts.cells.cell_fn, parts.cells.num_cells),
     )
 

@@ -79,8 +79,7 @@ def make_train(
       num_envs: environments stepped in parallel.
       total_steps: environment steps over all envs, a bonus's warm-up included. Rounded down to whole updates of
         ``num_envs * learner.num_steps``, with a warning that says so; `Train.env_steps` is what really runs.
-      resets: where episodes start: None means the environment's own resets at every step, ``PooledResets()`` prepares
-        a few episodes at each step, for environments whose resets are dear.
+      resets: where episodes start: None means the environment's own resets.
       visits: ``(cell_fn, num_cells)`` counts exactly how often each cell ``cell_fn(env_state) -> int32`` is arrived at
         (state before auto-reset), in ``state.visits``; a negative id is not counted. Off, it costs nothing.
 
@@ -167,7 +166,10 @@ class Train:
         """The state at the first step, but for what is the learner's."""
         num_envs = self.spec.num_envs
         resets = self.resets.init(resets_key, self.spec, self._begin)
-        resets, obs, env_state = self._reset(resets, env_key, jnp.ones(num_envs, bool))
+        shapes = jax.eval_shape(jax.vmap(self._begin), jax.random.split(env_key, num_envs))
+        nowhere = jax.tree.map(lambda leaf: jax.lax.full(leaf.shape, 0, leaf.dtype), shapes)
+        everyone = jnp.ones(num_envs, bool)
+        resets, (obs, env_state) = self.resets.reset(resets, env_key, everyone, self._begin, nowhere)
         return TrainState(
             learner=None,
             bonus=None if self.bonus is None else self.bonus.init(bonus_key, self.spec),
@@ -278,8 +280,7 @@ class Train:
         )
         resets = self.resets.observe(state.resets, env_state, transition)
         done = terminated | truncated
-        resets, *fresh = self._reset(resets, reset_key, done)
-        obs, env_state = jax.tree.map(lambda new, old: _where(done, new, old), tuple(fresh), (next_obs, env_state))
+        resets, (obs, env_state) = self.resets.reset(resets, reset_key, done, self._begin, (next_obs, env_state))
         episode_return, episode_length = state.episode_return + reward, state.episode_length + 1
         env_steps = state.env_steps + self.spec.num_envs
         found = (state.first_reward < 0) & (reward > 0).any()
@@ -312,7 +313,8 @@ class Train:
         steps = jax.random.split(scan_key, self.warmup), jnp.arange(self.warmup) == self.warmup - 1
         warm, batch = jax.lax.scan(random_step, state, steps)
         bonus_state, _ = self.bonus.update(warm.bonus, update_key, batch)
-        resets, obs, env_state = self._reset(warm.resets, reset_key, jnp.ones(self.spec.num_envs, bool))
+        everyone, now = jnp.ones(self.spec.num_envs, bool), (warm.obs, warm.env)
+        resets, (obs, env_state) = self.resets.reset(warm.resets, reset_key, everyone, self._begin, now)
         return state.replace(
             bonus=bonus_state,
             obs=obs,
@@ -322,9 +324,6 @@ class Train:
             env_steps=warm.env_steps,
             first_reward=warm.first_reward,
         )
-
-    def _reset(self, resets: PyTree, key: Array, done: Array) -> tuple[PyTree, PyTree, PyTree]:
-        return self.resets.reset(resets, key, done, self._begin)
 
     def _begin(self, key: Array) -> tuple[PyTree, PyTree]:
         """One episode's first observation and state, as the environment makes them."""
@@ -368,11 +367,6 @@ class Train:
 
         shape = jax.eval_shape(features, jax.random.key(0)).shape
         return dataclasses.replace(self.spec, num_features=shape[-1])
-
-
-def _where(done: Array, new: Array, old: Array) -> Array:
-    """Select whole envs: `done` is ``[num_envs]``, the others ``[num_envs, ...]`` (typed keys too)."""
-    return jnp.where(done.reshape(done.shape + (1,) * (old.ndim - 1)), new, old)
 
 
 def _episode_metrics(done: Array, episode_return: Array, episode_length: Array) -> dict[str, Array]:

@@ -172,10 +172,13 @@ class Resets(Protocol):
         """See every step, leading axis ``[num_envs]``; `env_state` is the state before auto-reset."""
         ...
 
-    def reset(self, state: PyTree, key: Array, done: Array, start: StartFn) -> tuple[PyTree, PyTree, PyTree]:
-        """Return the state, and where each env would begin: obs and env states, leaves ``[num_envs, ...]``.
+    def reset(
+        self, state: PyTree, key: Array, done: Array, start: StartFn, current: tuple[PyTree, PyTree]
+    ) -> tuple[PyTree, tuple[PyTree, PyTree]]:
+        """Return the state, and `current` with every env that is `done` where its next episode begins.
 
-        Called at every step; only the rows where `done` (bool ``[num_envs]``) is true are used.
+        Called at every step, with `done` bool ``[num_envs]`` and `current` what the step led to, ``(obs, env_state)``,
+        leaves ``[num_envs, ...]``.
         """
         ...
 

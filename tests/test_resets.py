@@ -1,68 +1,63 @@
-"""Episodes prepared beforehand: each is played once, in order, while the queue holds enough."""
+"""Resets of those envs that need one: each gets its own episode, and the others stay where they are."""
+
+import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from purejaxrl import PooledResets
-from purejaxrl.types import SettingError, Spec
+from purejaxrl.resets import FreshResets
 
 
 def start(key):
     """An episode that is known by a number of its own."""
     number = jax.random.bits(key)
-    return number, {"number": number, "key": key}
+    return number, {"grid": jnp.full((2, 3), number), "key": key}
 
 
-def play(resets, ends):
-    """Numbers of the episodes ``[steps, envs]`` that begin where `ends` is true, and the pool after all of them."""
-    pool = resets.init(jax.random.key(0), Spec(None, None, ends.shape[1], 1, 1), start)
-
-    @jax.jit
-    def run(pool):
-        def step(pool, inputs):
-            key, done = inputs
-            pool, obs, env_state = resets.reset(pool, key, done, start)
-            return pool, (obs, env_state["number"])
-
-        return jax.lax.scan(step, pool, (jax.random.split(jax.random.key(1), len(ends)), ends))
-
-    pool, (obs, state) = run(pool)
-    np.testing.assert_array_equal(obs, state)
-    return np.asarray(obs), pool
+def expected(key, done, current):
+    """Every env's own reset, chosen where it is done."""
+    keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(len(done)))
+    fresh = jax.vmap(start)(keys)
+    return jax.vmap(lambda *one: jax.tree.map(functools.partial(jnp.where, one[0]), *one[1:]))(done, fresh, current)
 
 
-@pytest.mark.parametrize("resets", [PooledResets(), PooledResets(per_step=2), PooledResets(per_step=3, size=24)])
-def test_every_episode_is_played_once_while_there_are_enough(resets):
-    """All end together now and then, as at time limits, and some at any time."""
-    ends = np.random.default_rng(0).random((200, 16)) < 0.04
-    ends[[0, 40, 80, 120]] = True
-    begun, pool = play(resets, ends)
-    begun = begun[ends]
-    assert pool.repeated == 0
-    assert len(set(begun.tolist())) == len(begun) > 120
+def same(x, y):
+    plain = lambda leaf: jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf  # noqa: E731
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(plain(a), plain(b)), x, y)
 
 
-def test_an_empty_queue_repeats_and_counts():
-    ends = np.ones((6, 8), bool)
-    begun, pool = play(PooledResets(per_step=2, size=8), ends)
-    assert len(set(begun[0].tolist())) == 8
-    assert pool.repeated == 5 * 8 - 5 * 2  # two new ones each step after the first
-    assert len(set(begun.ravel().tolist())) == 8 + 5 * 2
+@pytest.mark.parametrize("at_once", [0, 1, 3, 8, 100])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.6, 1.0])
+def test_only_who_is_done_begins_anew(at_once, share):
+    """Against a reset of everyone, for any number at a time."""
+    done = jnp.asarray(np.random.default_rng(3).random(37) < share)
+    current = jax.vmap(start)(jax.random.split(jax.random.key(1), 37))
+    reset = jax.jit(lambda key: FreshResets(at_once).reset((), key, done, start, current)[1])
+    same(reset(jax.random.key(0)), expected(jax.random.key(0), done, current))
 
 
-def test_a_full_queue_keeps_what_it_has():
-    ends = np.zeros((50, 4), bool)
-    ends[-1] = True
-    begun, pool = play(PooledResets(per_step=3, size=6), ends)
-    first = [int(start(key)[0]) for key in jax.random.split(jax.random.key(0), 6)]
-    assert begun[-1].tolist() == first[:4]
-    assert (pool.ready, pool.head) == (2 + 3, 4)
+def test_the_same_under_vmap():
+    done = jnp.asarray(np.random.default_rng(0).random((5, 20)) < np.array([[0.0], [0.1], [0.5], [0.9], [1.0]]))
+    keys = jax.random.split(jax.random.key(0), 5)
+    current = jax.vmap(start)(jax.random.split(jax.random.key(1), 20))
+    found = jax.jit(jax.vmap(lambda key, done: FreshResets(3).reset((), key, done, start, current)[1]))(keys, done)
+    same(found, jax.vmap(lambda key, done: expected(key, done, current))(keys, done))
 
 
-def test_bad_input():
-    spec = Spec(None, None, 8, 1, 1)
-    with pytest.raises(SettingError, match=r"resets.size must be at least num_envs = 8 \(or 0\), got 4"):
-        PooledResets(size=4).check(spec)
-    with pytest.raises(SettingError, match=r"resets.per_step must be at most resets.size"):
-        PooledResets(per_step=9, size=8).check(spec)
+def test_steps_without_an_end_reset_nobody():
+    """Counted where the reset is computed: rows, so many at a time."""
+    calls = []
+
+    def counted(key):
+        jax.debug.callback(lambda: calls.append(1))
+        return start(key)
+
+    current = jax.vmap(start)(jax.random.split(jax.random.key(1), 32))
+    reset = jax.jit(lambda done: FreshResets(4).reset((), jax.random.key(0), done, counted, current)[1][0])
+    for count, rows in ((0, 0), (1, 4), (4, 4), (5, 8), (32, 32)):
+        calls.clear()
+        jax.block_until_ready(reset(jnp.arange(32) < count))
+        jax.effects_barrier()
+        assert len(calls) in (rows, rows // 4)  # a call under vmap is one for each row or one for all

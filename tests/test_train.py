@@ -15,7 +15,6 @@ import purejaxrl
 from purejaxrl import types
 from purejaxrl.algos import PPO
 from purejaxrl.bonuses import RND, Counts
-from purejaxrl.resets import PooledResets
 from purejaxrl.types import SettingError, number, static
 
 
@@ -282,26 +281,15 @@ def test_resets_of_ones_own_see_every_step():
             assert env_state.time.shape == transition.reward.shape
             return state + env_state.time.size
 
-        def reset(self, state, key, done, start):
+        def reset(self, state, key, done, start, current):
             env_state = probes.State(jnp.full(done.shape, 2, jnp.int32), jnp.full(done.shape, 2.0))
-            return state, jax.vmap(self.env.obs)(env_state), env_state
+            choose = jax.vmap(lambda done, new, old: jax.tree.map(lambda x, y: jnp.where(done, x, y), new, old))
+            return state, choose(done, (jax.vmap(self.env.obs)(env_state), env_state), current)
 
     env = probes.Clock()
     result = jax.jit(make(env, resets=FromTwo(env)))(jax.random.key(0))
     assert (result.metrics["episode_length"] == 1).all()
     assert result.state.resets == 4 * 8 * 5
-
-
-def test_pooled_resets_change_nothing_where_all_episodes_begin_alike():
-    """Clock begins in one way, so the run is that with its own resets; all episodes end together every third step."""
-    pools = None, PooledResets(per_step=2), PooledResets(per_step=1)
-    runs = [jax.jit(make(probes.Clock(), resets=resets))(jax.random.key(0)) for resets in pools]
-    for run in runs[1:]:
-        jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-5), runs[0].metrics, run.metrics)
-    assert runs[1].state.resets.repeated == 0
-    assert runs[2].state.resets.repeated > 0
-    with pytest.raises(SettingError, match=r"resets.size must be at least num_envs = 4"):
-        make(resets=PooledResets(size=3))
 
 
 # --- contracts --------------------------------------------------------------------------------------------------

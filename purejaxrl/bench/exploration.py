@@ -23,7 +23,6 @@ from purejaxrl.bench import tables
 from purejaxrl.bench.suites import METHODS, SUITES, Method, Task, make_bonus, make_learner
 from purejaxrl.populations import Point, Program, Setup
 from purejaxrl.progress import Progress
-from purejaxrl.resets import PooledResets
 from purejaxrl.types import SettingError, check_choice, check_int
 
 Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
@@ -84,8 +83,7 @@ class Pair:
         cells = envs.cells(env)
         visits = None if cells is None else (cells.cell_fn, cells.num_cells)
         budget = self.task.num_envs, self.task.total_steps
-        resets = PooledResets() if self.task.pooled else None
-        setup = Setup(env, env_params, self.learner, self.bonus, *budget, visits, resets)
+        setup = Setup(env, env_params, self.learner, self.bonus, *budget, visits)
         return Program(setup, [self.method.field], max(self.num_seeds, len(self.method.values) * len(TUNING_SEEDS)))
 
     def add(self, phase: str, points: Sequence[Point], frame: Frame) -> None:

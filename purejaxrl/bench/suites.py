@@ -32,7 +32,6 @@ class Task:
     total_steps: int = 150_000
     tv: Mapping[str, Any] | None = None  # envs.NoisyTV's settings, where the task has one
     flatten: bool = False  # small grids as vectors, so that every method has the same small network
-    pooled: bool = False  # resets from a pool, where they are dear
 
     def make(self) -> tuple[Any, Any]:
         env, env_params = envs.make(self.env, **self.env_settings)
@@ -79,7 +78,6 @@ DOORKEY = Task(
     16,
     normalise_obs=False,
     flatten=True,
-    pooled=True,
     total_steps=500_000,
 )
 REMOTE = {"remote": 1}  # the screen changes when the car coasts, which gets it nowhere
