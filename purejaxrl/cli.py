@@ -77,7 +77,11 @@ class Sweep:
     samples: int | None = None
     """How many configurations to draw, where the search has distributions."""
     search_seed: int = 0
-    """Of the draws."""
+    """Of the draws, or of the sampler."""
+    sampler: Literal["tpe", "qmc"] | None = None
+    """Let Optuna propose the samples from the returns so far: tpe learns, qmc covers the ranges evenly."""
+    batch: int = 16
+    """Configurations that a sampler proposes at once."""
     visits: bool = False
     """Count exactly how often each true state is visited (tabular environments)."""
     num_lanes: int | None = None
@@ -383,6 +387,8 @@ def _sweep(command: Sweep) -> None:
         search=dict(fields),
         samples=command.samples,
         search_seed=command.search_seed,
+        sampler=command.sampler,
+        batch=command.batch,
         visits=command.visits,
         out=out,
         num_lanes=command.num_lanes,

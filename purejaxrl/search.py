@@ -98,8 +98,20 @@ def configurations(search: Any, samples: int | None = None, seed: int = 0) -> li
     return _unique([dict(one) for one in search])
 
 
+def corners(search: Mapping[str, Any]) -> list[Configuration]:
+    """Configurations that show every value of a search's lists and both ends of its ranges."""
+    ends = {}
+    for name, values in search.items():
+        if isinstance(values, (Uniform, LogUniform)):
+            ends[name] = [values.low, values.high]
+        else:
+            ends[name] = list(values.values) if isinstance(values, Choice) else listed(name, values)
+    longest = max(map(len, ends.values()))
+    return [{name: found[number % len(found)] for name, found in ends.items()} for number in range(longest)]
+
+
 def _grid(search: Mapping[str, Any]) -> list[Configuration]:
-    fields = {name: _values(name, values) for name, values in search.items()}
+    fields = {name: listed(name, values) for name, values in search.items()}
     return _unique([dict(zip(fields, point, strict=True)) for point in itertools.product(*fields.values())])
 
 
@@ -108,13 +120,18 @@ def _draw(search: Mapping[str, Any], samples: int, seed: int) -> list[Configurat
     check_int(seed, "search_seed", ge=0)
     columns = {}
     for number, (name, values) in enumerate(search.items()):
-        source = values if hasattr(values, "draw") else Choice(tuple(_values(name, values)))
+        source = values if hasattr(values, "draw") else Choice(tuple(listed(name, values)))
         # A generator per field: what is drawn of one does not change when another is added.
         columns[name] = source.draw(np.random.default_rng([seed, number]), samples)
     return [dict(zip(columns, point, strict=True)) for point in zip(*columns.values(), strict=True)]
 
 
-def _values(name: str, values: Any) -> list[Any]:
+def listed(name: str, values: Any) -> list[Any]:
+    """A field's values as a list of Python's own.
+
+    Raises:
+      SettingError: where they are none.
+    """
     if isinstance(values, np.ndarray):
         values = values.tolist()
     if isinstance(values, (str, bytes)) or not isinstance(values, Sequence):

@@ -15,10 +15,11 @@ import dataclasses
 import json
 import math
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -28,7 +29,8 @@ from purejaxrl import envs, files, metrics, runs
 from purejaxrl.populations import Point, Program, Setup, check_parts, is_number, replaced
 from purejaxrl.progress import Progress
 from purejaxrl.results import Sweep
-from purejaxrl.search import Configuration, configurations
+from purejaxrl.search import Configuration, configurations, corners
+from purejaxrl.tuning import Tuner
 from purejaxrl.types import SettingError, check_choice, check_int, check_number
 
 FORMAT = 1
@@ -98,6 +100,7 @@ class Base:
 class Bucket:
     """The runs of one program."""
 
+    key: str  # what shapes it
     setup: Setup
     fields: list[str]  # traced
     points: list[Point]
@@ -116,6 +119,8 @@ def sweep(
     seeds: int | Sequence[int] = 1,
     samples: int | None = None,
     search_seed: int = 0,
+    sampler: Any = None,
+    batch: int = 16,
     visits: Any = False,
     resets: Any = None,
     out: str | os.PathLike | None = None,
@@ -141,7 +146,10 @@ def sweep(
       env_settings: constructor arguments and parameters of an environment given by its id.
       seeds: how many, from 0 on, or the seeds themselves.
       samples: how many configurations to draw, where `search` has distributions.
-      search_seed: of the draws.
+      search_seed: of the draws, or of the sampler.
+      sampler: who proposes the `samples` configurations, `batch` at a time, from the returns so far: "tpe" or "qmc", or
+        a function of a seed that makes one of Optuna's samplers. None draws them all at first.
+      batch: configurations that a sampler proposes at once.
       visits: True, or as for :func:`purejaxrl.make_train`: count visits of true states exactly.
       resets: as for :func:`purejaxrl.make_train`.
       out: the folder of the results; None keeps them in memory alone.
@@ -170,20 +178,30 @@ def sweep(
         check_int(num_lanes, "num_lanes", ge=1)
     if memory_gb is not None:
         check_number(memory_gb, "memory_gb", 0)
-    found = configurations(search, samples, search_seed)
-    buckets = _buckets(base, found, numbers)
-    memory = _free_memory() if memory_gb is None else memory_gb * 1e9
     progress = progress or Progress()
-    plan = _plan(base, found, numbers)
     folder = None if out is None else Path(out)
+    if sampler is None:
+        known = configurations(search, samples, search_seed)
+        _buckets(base, known, numbers)
+        proposed: _Proposals = _Fixed(known)
+        plan = _plan(base, numbers, list(known[0]), configurations=[runs.describe(one) for one in known])
+    else:
+        journal = None if folder is None else folder / "journal.log"
+        proposed = Tuner(search, samples, batch, sampler, search_seed, journal)
+        # Every value of a list, and the ends of every range: what they shape is checked before anything is written.
+        _buckets(base, corners(search), numbers)
+        how = {"samples": samples, "sampler": str(sampler), "batch": batch, "search_seed": search_seed}
+        plan = _plan(base, numbers, list(search), search=runs.describe(search), **how)
+    limits = {"num_lanes": num_lanes, "memory": _free_memory() if memory_gb is None else memory_gb * 1e9}
+    run = _Run(base, numbers, list(plan["fields"]), folder, limits, progress)
     if folder is None:
-        return _run(buckets, found, None, num_lanes, memory, progress)
+        return run.all(proposed)
     _check_folder(folder, plan)
     with _locked(folder):
         if not (folder / "sweep.json").exists():
             (folder / "parts").mkdir(exist_ok=True)
             runs.write_json(folder / "sweep.json", plan | {"versions": runs.versions()})
-        return _run(buckets, found, folder, num_lanes, memory, progress)
+        return run.all(proposed)
 
 
 def read(out: str | os.PathLike) -> Sweep:
@@ -192,9 +210,7 @@ def read(out: str | os.PathLike) -> Sweep:
     Raises:
       SettingError: where it is none, or cannot be read.
     """
-    content = _read_plan(Path(out))
-    fields = list(content["configurations"][0])
-    return Sweep(metrics.load(out), fields, Path(out))
+    return Sweep(metrics.load(out), _read_plan(Path(out))["fields"], Path(out))
 
 
 def _sequence(seeds: Any) -> Sequence[Any]:
@@ -203,14 +219,17 @@ def _sequence(seeds: Any) -> Sequence[Any]:
     return [int(seed) if isinstance(seed, np.integer) else seed for seed in seeds]
 
 
-def _buckets(base: Base, found: Sequence[Configuration], seeds: Sequence[int]) -> list[Bucket]:
-    """Group the configurations by what shapes their programs, and try one run of each group and all their numbers."""
+def _buckets(base: Base, found: Sequence[Configuration], seeds: Sequence[int], first: int = 0) -> list[Bucket]:
+    """Group the configurations by what shapes their programs, and try one run of each group and all their numbers.
+
+    `first` is the id of the first configuration.
+    """
     traced = base.traced(found)
     groups: dict[str, list[int]] = {}
     for number, one in enumerate(found):
         groups.setdefault(repr({name: value for name, value in one.items() if name not in traced}), []).append(number)
     buckets = []
-    for numbers in groups.values():
+    for key, numbers in groups.items():
         static = {name: value for name, value in found[numbers[0]].items() if name not in traced}
         setup = base.setup(static)
         for number in numbers:
@@ -219,73 +238,132 @@ def _buckets(base: Base, found: Sequence[Configuration], seeds: Sequence[int]) -
                 if part != "env":
                     check_parts(replaced(setup.components[part], path, found[number][name]), part)
         points = [
-            Point({"config_id": number, **{name: found[number][name] for name in traced}}, seed)
+            Point({"config_id": first + number, **{name: found[number][name] for name in traced}}, seed)
             for number in numbers
             for seed in seeds
         ]
         setup.bind(setup.components, {name: found[numbers[0]][name] for name in traced})
-        buckets.append(Bucket(setup, traced, points))
+        buckets.append(Bucket(key, setup, traced, points))
     return buckets
 
 
-def _run(
-    buckets: Sequence[Bucket],
-    found: Sequence[Configuration],
-    folder: Path | None,
-    num_lanes: int | None,
-    memory: float,
-    progress: Progress,
-) -> Sweep:
-    parts = [] if folder is None else list(_parts(folder, progress))
-    done = {pair for part in parts for pair in _pairs(part)}
-    left = [[point for point in bucket.points if _pair(point) not in done] for bucket in buckets]
-    steps = sum(len(points) * bucket.setup.total_steps for bucket, points in zip(buckets, left, strict=True))
-    compile_seconds = run_seconds = 0.0
-    with runs.interruptible() as interrupted, progress, progress.training(steps):
-        for number, (bucket, points) in enumerate(zip(buckets, left, strict=True)):
-            if not points:
-                continue
-            if len(buckets) > 1:
-                progress.say(f"program {number + 1} of {len(buckets)}: {len(points)} runs")
-            program = Program(bucket.setup, bucket.fields, len(points), num_lanes=num_lanes, memory=memory)
-            for batch, frame in program.run(points, progress, interrupted):
-                part = _labelled(batch, frame, found)
-                parts.append(part)
-                if folder is not None:
-                    first = bucket.points.index(batch[0])
-                    with files.replacing(folder / "parts" / f"{number:04d}-{first:07d}.parquet") as temporary:
-                        part.to_parquet(temporary, index=False)
-            compile_seconds += program.compile_seconds
-            run_seconds += program.run_seconds
-        complete = not interrupted.is_set()
-    frame = pd.concat(parts, ignore_index=True) if parts else metrics.empty().assign(**{n: [] for n in found[0]})
-    frame = frame.sort_values(["config_id", "seed", "update"], ignore_index=True)
-    if folder is not None and steps:
-        ran: Any = frame.groupby(["config_id", "seed"])["env_steps"].max()
-        ran = ran[[pair not in done for pair in ran.index]]
-        summary = {
-            "configurations": len(found),
-            "runs": sum(len(bucket.points) for bucket in buckets),
-            "runs_done": frame.groupby(["config_id", "seed"]).ngroups,
-            "interrupted": not complete,
+class _Proposals(Protocol):
+    def ask(self) -> list[Configuration]: ...
+
+    def tell(self, returns: Mapping[int, float]) -> None: ...
+
+
+class _Fixed:
+    """All configurations at once, whatever comes of them."""
+
+    def __init__(self, found: list[Configuration]):
+        self.left = found
+
+    def ask(self) -> list[Configuration]:
+        found, self.left = self.left, []
+        return found
+
+    def tell(self, returns: Mapping[int, float]) -> None:
+        pass
+
+
+class _Run:
+    """One call's work: what is proposed and not there yet, in programs that are compiled once."""
+
+    def __init__(
+        self,
+        base: Base,
+        seeds: Sequence[int],
+        fields: list[str],
+        folder: Path | None,
+        limits: Mapping[str, Any],
+        progress: Progress,
+    ):
+        self.base, self.seeds, self.fields, self.folder = base, seeds, fields, folder
+        self.limits, self.progress = limits, progress
+        self.programs: dict[str, Program] = {}
+        self.parts: list[pd.DataFrame] = []
+        self.steps = 0  # of this call
+
+    def all(self, proposed: _Proposals) -> Sweep:
+        self.parts = [] if self.folder is None else list(_parts(self.folder, self.progress))
+        done = {pair for part in self.parts for pair in _pairs(part)}
+        count = 0
+        with runs.interruptible() as interrupted, self.progress:
+            while not interrupted.is_set() and (new := proposed.ask()):
+                self._some(new, count, done, interrupted)
+                count += len(new)
+                if not interrupted.is_set():
+                    proposed.tell(self._returns())
+            complete = not interrupted.is_set()
+        found = self._found(complete)
+        if self.folder is not None and self.steps:
+            runs.write_json(self.folder / "summary.json", self._summary(found, count))
+        return found
+
+    def _some(self, new: Sequence[Configuration], first: int, done: set, interrupted: threading.Event) -> None:
+        """Run what is not done of these configurations, the first of which has the id `first`."""
+        buckets = _buckets(self.base, new, self.seeds, first)
+        left = [[point for point in bucket.points if _pair(point) not in done] for bucket in buckets]
+        steps = sum(len(points) * bucket.setup.total_steps for bucket, points in zip(buckets, left, strict=True))
+        with self.progress.training(steps):
+            for bucket, points in zip(buckets, left, strict=True):
+                if not points:
+                    continue
+                if bucket.key not in self.programs:
+                    if len(buckets) > 1:
+                        self.progress.say(f"{len(points)} runs of {bucket.key[1:-1] or 'one program'}")
+                    self.programs[bucket.key] = Program(bucket.setup, bucket.fields, len(points), **self.limits)
+                for batch, frame in self.programs[bucket.key].run(points, self.progress, interrupted):
+                    self._keep(_labelled(batch, frame, new, first), batch[0])
+
+    def _keep(self, part: pd.DataFrame, point: Point) -> None:
+        self.parts.append(part)
+        ends: Any = part.groupby(["config_id", "seed"])["env_steps"].max()
+        self.steps += int(ends.sum())
+        if self.folder is not None:
+            config_id, seed = _pair(point)
+            with files.replacing(self.folder / "parts" / f"{config_id:07d}-{seed}.parquet") as temporary:
+                part.to_parquet(temporary, index=False)
+
+    def _returns(self) -> dict[int, float]:
+        try:
+            best = self._found(True).best(None)
+        except SettingError:  # no run has a final return
+            return {}
+        return dict(zip(best["config_id"].tolist(), best["final_return"].tolist(), strict=True))
+
+    def _found(self, complete: bool) -> Sweep:
+        if not self.parts:
+            nothing = metrics.empty().assign(seconds=[], **{name: [] for name in self.fields})
+            return Sweep(nothing, self.fields, self.folder, complete=complete)
+        frame = pd.concat(self.parts, ignore_index=True)
+        frame = frame.sort_values(["config_id", "seed", "update"], ignore_index=True)
+        return Sweep(frame, self.fields, self.folder, complete=complete)
+
+    def _summary(self, found: Sweep, count: int) -> dict[str, Any]:
+        run_seconds = sum(program.run_seconds for program in self.programs.values())
+        return {
+            "configurations": count,
+            "runs": count * len(self.seeds),
+            "runs_done": found.frame.groupby(["config_id", "seed"]).ngroups,
+            "interrupted": not found.complete,
             # of this call
-            "env_steps": int(ran.sum()),
-            "steps_per_second": int(ran.sum()) / run_seconds if run_seconds else 0.0,
-            "compile_seconds": compile_seconds,
+            "env_steps": self.steps,
+            "steps_per_second": self.steps / run_seconds if run_seconds else 0.0,
+            "compile_seconds": sum(program.compile_seconds for program in self.programs.values()),
             "run_seconds": run_seconds,
             "versions": runs.versions(),
         }
-        runs.write_json(folder / "summary.json", summary)
-    return Sweep(frame, list(found[0]), folder, complete=complete)
 
 
-def _labelled(batch: Sequence[Point], frame: pd.DataFrame, found: Sequence[Configuration]) -> pd.DataFrame:
+def _labelled(batch: Sequence[Point], frame: pd.DataFrame, found: Sequence[Configuration], first: int) -> pd.DataFrame:
     """Metrics of points as rows of the dataset: config_id, the searched fields, seed, and the rest."""
     number = np.asarray(frame["point"])
     ids = np.asarray([point.values["config_id"] for point in batch], np.int64)[number]
     columns: dict[str, Any] = {"config_id": ids}
     for name in found[0]:
-        values = [found[point.values["config_id"]][name] for point in batch]
+        values = [found[point.values["config_id"] - first][name] for point in batch]
         plain = [value if is_number(value) or isinstance(value, str) else repr(value) for value in values]
         columns[name] = pd.Series(plain).iloc[number].to_numpy()
     columns["seed"] = np.asarray([point.seed for point in batch], np.int64)[number]
@@ -304,7 +382,7 @@ def _pairs(part: pd.DataFrame) -> Iterator[tuple[int, int]]:
 # --- the folder -------------------------------------------------------------------------------------------------------
 
 
-def _plan(base: Base, found: Sequence[Configuration], seeds: Sequence[int]) -> dict[str, Any]:
+def _plan(base: Base, seeds: Sequence[int], fields: Sequence[str], **searched: Any) -> dict[str, Any]:
     """What makes two sweeps the same, as JSON can hold it."""
     plan = {
         "format": FORMAT,
@@ -318,7 +396,8 @@ def _plan(base: Base, found: Sequence[Configuration], seeds: Sequence[int]) -> d
         "num_envs": base.num_envs,
         "total_steps": base.total_steps,
         "seeds": list(seeds),
-        "configurations": [runs.describe(one) for one in found],
+        "fields": fields,
+        **searched,
     }
     return json.loads(json.dumps(plan))
 
@@ -334,7 +413,7 @@ def _check_folder(folder: Path, plan: Mapping[str, Any]) -> None:
             raise SettingError(f"out: {folder} exists and is no sweep's folder; give another one, or remove it")
         return
     known = _read_plan(folder)
-    if changed := [name for name in plan if known.get(name) != plan[name]]:
+    if changed := [name for name in {**plan, **known} if name != "versions" and known.get(name) != plan.get(name)]:
         raise SettingError(
             f"out: {folder} is of another sweep, which differs in {', '.join(changed)}; give another folder"
         )
@@ -348,8 +427,8 @@ def _read_plan(folder: Path) -> dict[str, Any]:
         raise SettingError(f"{folder} is not a sweep's folder: it has no readable sweep.json") from None
     except ValueError:
         raise SettingError(f"{path} is damaged: not JSON") from None
-    if not isinstance(content, dict) or not content.get("configurations"):
-        raise SettingError(f"{path} is damaged: it names no configurations")
+    if not isinstance(content, dict) or not content.get("fields"):
+        raise SettingError(f"{path} is damaged: it names no fields")
     if content.get("format") != FORMAT:
         raise SettingError(f"{path} has another format than {FORMAT}, the one this version reads")
     return content

@@ -63,6 +63,7 @@ ALLOWED = {
     "progress": set(),
     "caching": set(),
     "search": {"types"},
+    "tuning": {"types", "search"},
     "results": {"types", "metrics", "stats"},
 }
 TOP = {

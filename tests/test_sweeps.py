@@ -20,6 +20,7 @@ from purejaxrl import lanes, sweeps
 from purejaxrl.algos import PPO
 from purejaxrl.bonuses import E3B, RND, Counts
 from purejaxrl.progress import Progress
+from purejaxrl.search import LogUniform, Uniform
 from purejaxrl.types import SettingError
 
 LEARNER = PPO(num_steps=6, num_minibatches=2, num_epochs=1, hidden=(8,))
@@ -143,6 +144,34 @@ purejaxrl.sweep("RiverSwim-v0", learner, search={"algo.learning_rate": [1e-4, 1e
     assert not frame.duplicated(["config_id", "seed", "update"]).any()
 
 
+def test_proposed_configurations_run_and_go_on(tmp_path, monkeypatch):
+    """Two batches of two and one of one; stopped after the first run of the second, they go on as they would have."""
+    search = {"algo.learning_rate": LogUniform(1e-4, 1e-1), "algo.num_epochs": [1, 2]}
+    tuned = {"samples": 5, "batch": 2, "sampler": "tpe", "seeds": 2}
+    whole = sweep(search, out=tmp_path / "whole", **tuned)
+    assert whole.complete
+    assert whole.frame.groupby(["config_id", "seed"]).ngroups == 10
+    assert whole.frame.groupby("config_id")["algo.learning_rate"].nunique().eq(1).all()
+    event, kept = threading.Event(), sweeps._Run._keep
+    monkeypatch.setattr(sweeps.runs, "interruptible", lambda: _Given(event))
+
+    def keep(self, part, point):
+        kept(self, part, point)
+        if point.values["config_id"] >= 2:
+            event.set()
+
+    monkeypatch.setattr(sweeps._Run, "_keep", keep)
+    assert not sweep(search, out=tmp_path / "x", **tuned).complete
+    monkeypatch.undo()
+    found = sweep(search, out=tmp_path / "x", **tuned)
+    same = [name for name in found.frame.columns if name != "seconds"]
+    pd.testing.assert_frame_equal(found.frame[same], whole.frame[same], check_exact=True)
+    with pytest.raises(SettingError, match="of another sweep, which differs in samples"):
+        sweep(search, out=tmp_path / "x", **tuned | {"samples": 6})
+    with pytest.raises(SettingError, match=r"algo.learning_rate must be finite and > 0"):
+        sweep({"algo.learning_rate": Uniform(-1.0, 1.0)}, **tuned)
+
+
 def test_ids_and_constructor_arguments():
     found = sweep(
         {"env.size": [3, 4], "bonus.coef": [0.1, 1.0]}, "DeepSea-bsuite", bonus=Counts(table_size=64), seeds=1
@@ -185,7 +214,7 @@ def test_other_folders_are_left_alone(whole, tmp_path):
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     with pytest.raises(SettingError, match=r"of another sweep, which differs in seeds"):
         sweep(out=out, seeds=3)
-    with pytest.raises(SettingError, match=r"differs in algo, configurations"):
+    with pytest.raises(SettingError, match=r"differs in algo, fields, configurations"):
         sweep({"algo.gamma": [0.9]}, learner=LEARNER.replace(hidden=(9,)), out=out)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     (tmp_path / "mine").mkdir()
@@ -238,6 +267,7 @@ def test_bad_input_is_refused_before_anything_is_written(changes, message, tmp_p
 
 def test_what_was_swept_is_written_down(whole):
     content = json.loads((whole[1] / "sweep.json").read_text())
+    assert content["fields"] == ["algo.learning_rate", "num_envs"]
     assert content["configurations"][3] == {"algo.learning_rate": 3e-3, "num_envs": 3}
     assert content["algo"]["hidden"] == [8]
     assert content["seeds"] == [0, 1]

@@ -1,0 +1,105 @@
+"""Searches that learn: Optuna proposes configurations in batches, from the returns of those that were tried before."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from purejaxrl import search
+from purejaxrl.search import Choice, Configuration, LogUniform, Uniform
+from purejaxrl.types import SettingError, check_choice, check_int
+
+NAME = "sweep"  # of the study in its journal
+SAMPLERS = ("tpe", "qmc")
+
+
+class Tuner:
+    """A study of one search. `ask` names the next batch, `tell` takes what came of it.
+
+    The journal is Optuna's own, so that its dashboard and its analyses read it. After a stop the first batch is all
+    that the journal knows, finished or not: what the sweep's folder has of it is not run again. Each batch has a
+    sampler of its own, seeded by how many trials there are, so that going on proposes what it would have.
+    """
+
+    def __init__(self, space: Any, samples: int | None, batch: int, sampler: Any, seed: int, journal: Path | None):
+        self.optuna = _optuna()
+        if not isinstance(space, Mapping) or not space:
+            raise SettingError("search must map fields to distributions or lists, where a sampler proposes")
+        check_int(samples, "samples", ge=1)
+        check_int(batch, "batch", ge=1)
+        check_int(seed, "search_seed", ge=0)
+        self.samples, self.batch, self.seed = samples, batch, seed
+        self.sampler = sampler if callable(sampler) else self._named(sampler)
+        # Optuna knows words and numbers as choices; others, such as layer sizes, go by their text.
+        self.choices = {name: _choices(name, values) for name, values in space.items()}
+        self.space = {name: self._distribution(values, self.choices[name]) for name, values in space.items()}
+        self.journal, self._study, self._asked = journal, None, 0
+
+    def ask(self) -> list[Configuration]:
+        """The next configurations; none when there were `samples`."""
+        study = self.study
+        if self._asked == 0 and study.trials:
+            trials = study.trials
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", self.optuna.exceptions.ExperimentalWarning)
+                study.sampler = self.sampler(self.seed + len(study.trials))
+            count = min(self.batch, (self.samples or 0) - len(study.trials))
+            trials = [study.ask(self.space) for _ in range(count)]
+        self._asked += len(trials)
+        return [
+            {name: self.choices[name].get(value, value) for name, value in trial.params.items()} for trial in trials
+        ]
+
+    def tell(self, returns: Mapping[int, float]) -> None:
+        """The mean return of each trial by its number, its configuration's id; the best is the highest."""
+        states = self.optuna.trial.TrialState
+        for trial in self.study.trials:
+            if not trial.state.is_finished() and trial.number in returns:
+                self.study.tell(trial.number, returns[trial.number])
+            elif not trial.state.is_finished() and trial.number < self._asked:
+                self.study.tell(trial.number, state=states.FAIL)
+
+    @property
+    def study(self) -> Any:
+        """Optuna's study, made or found at first use: nothing is written before the search was checked."""
+        if self._study is None:
+            self.optuna.logging.set_verbosity(self.optuna.logging.WARNING)
+            storage = None
+            if self.journal is not None:
+                journal = self.optuna.storages.journal
+                storage = self.optuna.storages.JournalStorage(journal.JournalFileBackend(str(self.journal)))
+            made = {"study_name": NAME, "storage": storage, "load_if_exists": True, "direction": "maximize"}
+            self._study = self.optuna.create_study(**made)
+        return self._study
+
+    def _named(self, name: Any) -> Callable[[int], Any]:
+        check_choice(name, SAMPLERS, "sampler")
+        samplers = self.optuna.samplers
+        if name == "qmc":
+            return lambda seed: samplers.QMCSampler(seed=self.seed, warn_asynchronous_seeding=False)
+        return lambda seed: samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+
+    def _distribution(self, values: Any, choices: Mapping[Any, Any]) -> Any:
+        distributions = self.optuna.distributions
+        if isinstance(values, (Uniform, LogUniform)):
+            return distributions.FloatDistribution(values.low, values.high, log=isinstance(values, LogUniform))
+        return distributions.CategoricalDistribution(tuple(choices))
+
+
+def _choices(name: str, values: Any) -> dict[Any, Any]:
+    """The values of a list or a Choice, by what Optuna keeps of them."""
+    if isinstance(values, (Uniform, LogUniform)):
+        return {}
+    listed = values.values if isinstance(values, Choice) else search.listed(name, values)
+    return {value if isinstance(value, (bool, int, float, str)) else repr(value): value for value in listed}
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError:
+        raise SettingError("sampler: it needs Optuna: pip install 'purejaxrl[optuna]'") from None
+    return optuna

@@ -1,0 +1,109 @@
+"""Batches that Optuna proposes: they learn, go on after a stop as if there had been none, and know every value."""
+
+import math
+import sys
+
+import numpy as np
+import pytest
+
+from purejaxrl.search import Choice, LogUniform, Uniform
+from purejaxrl.tuning import Tuner
+from purejaxrl.types import SettingError
+
+SPACE = {"a": LogUniform(1e-5, 1e-1), "b": Uniform(-2.0, 2.0), "c": [(64, 64), (32,)], "d": Choice(("x", "y", "z"))}
+
+
+def value(one):
+    """The best is a = 1e-3, b = 1, c = (32,), d = y, where it is 0."""
+    return -((math.log10(one["a"]) + 3) ** 2) - (one["b"] - 1) ** 2 - (one["c"] != (32,)) - (one["d"] != "y")
+
+
+def study(samples=48, batch=8, sampler="tpe", seed=0, journal=None):
+    return Tuner(SPACE, samples, batch, sampler, seed, journal)
+
+
+def flat(batches):
+    return [one for batch in batches for one in batch]
+
+
+def play(tuner, batches=100):
+    """All that is proposed, batch by batch."""
+    found = []
+    while batches > 0 and (new := tuner.ask()):
+        found.append(new)
+        tuner.tell({number: value(one) for number, one in enumerate(flat(found))})
+        batches -= 1
+    return found
+
+
+def test_batches_and_their_values():
+    found = play(study(samples=20))
+    assert [len(batch) for batch in found] == [8, 8, 4]
+    for one in flat(found):
+        assert list(one) == list(SPACE)
+        assert 1e-5 <= one["a"] <= 1e-1
+        assert one["c"] in SPACE["c"]
+        assert one["d"] in ("x", "y", "z")
+    assert len({one["a"] for one in flat(found)}) == 20
+
+
+def test_tpe_learns():
+    """The last third is much better than the first, over three seeds; a space-filling sequence's is not."""
+    gains = {}
+    for sampler in ("tpe", "qmc"):
+        values = [[value(one) for one in flat(play(study(sampler=sampler, seed=seed)))] for seed in range(3)]
+        gains[sampler] = np.mean(values, 0)[-16:].mean() - np.mean(values, 0)[:16].mean()
+    assert gains["tpe"] > 1.0
+    assert abs(gains["qmc"]) < 0.8
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "qmc"])
+def test_going_on_proposes_what_would_have_come(sampler, tmp_path):
+    """Stopped after two batches, and in the middle of the third, whose values nobody told."""
+    whole = play(study(sampler=sampler))
+    journal = tmp_path / "journal.log"
+    first = study(sampler=sampler, journal=journal)
+    assert play(first, batches=2) == whole[:2]
+    assert first.ask() == whole[2]
+    again = study(sampler=sampler, journal=journal)
+    found = play(again)
+    assert found[0] == flat(whole[:3])
+    assert found[1:] == whole[3:]
+    assert play(study(sampler=sampler, journal=journal)) == [flat(whole)]  # finished: nothing new
+
+
+def test_no_return_is_a_failure():
+    tuner = study(samples=8, batch=4)
+    tuner.ask()
+    tuner.tell({0: 1.0, 2: 3.0})
+    assert [trial.state.name for trial in tuner.study.trials] == ["COMPLETE", "FAIL", "COMPLETE", "FAIL"]
+    assert tuner.study.best_value == 3.0
+
+
+def test_a_sampler_of_ones_own():
+    import optuna
+
+    tuner = study(sampler=lambda seed: optuna.samplers.RandomSampler(seed=seed))
+    assert len(play(tuner)) == 6
+    assert isinstance(tuner.study.sampler, optuna.samplers.RandomSampler)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sampler": "tpee"}, "sampler: unknown value 'tpee'; did you mean tpe"),
+        ({"samples": None}, "samples must be an integer"),
+        ({"samples": 0}, "samples must be >= 1"),
+        ({"batch": 0}, "batch must be >= 1"),
+        ({"seed": -1}, "search_seed must be >= 0"),
+    ],
+)
+def test_bad_input(changes, message):
+    with pytest.raises(SettingError, match=message):
+        study(**changes)
+
+
+def test_without_optuna(monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(SettingError, match=r"pip install 'purejaxrl\[optuna\]'"):
+        study()
