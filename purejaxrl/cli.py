@@ -397,16 +397,22 @@ def _sweep(command: Sweep) -> None:
     )
     if np.isfinite(found.runs()["final_return"]).any():
         best = found.best()
-        shown = Table(title=f"the best {len(best)} configurations, mean final return over seeds with 95 % interval")
-        for column in ("config", *found.fields, "final return", "95 %", "seeds", "diverged"):
-            shown.add_column(column, justify="right")
-        for config_id, *values, mean, low, high, seeds, diverged in best.itertuples(index=False, name=None):
-            interval = f"{low:.4g} … {high:.4g}"
-            shown.add_row(*map(_short, (config_id, *values, mean, interval, seeds, diverged)))
         console = _stdout()
+        console.print(
+            f"the best {len(best)} configurations: mean final return over seeds [95 % interval]", highlight=False
+        )
+        shown, marked = Table(box=None, padding=(0, 2, 0, 0)), bool(best["diverged"].any())
+        for column in ("config", *found.fields, "return", "interval", "seeds", *["diverged"] * marked):
+            shown.add_column(column, justify="right", no_wrap=True)
+        for config_id, *values, mean, low, high, seeds, diverged in best.itertuples(index=False, name=None):
+            mean, low, high = (round(value, 6) + 0.0 for value in (mean, low, high))
+            interval = f"[{_short(low)}, {_short(high)}]"
+            shown.add_row(*map(_short, (config_id, *values, mean, interval, seeds, *[diverged] * marked)))
         console.print(shown)
         shares = ", ".join(f"{name} {share:.0%}" for name, share in found.importance().items())
-        console.print(f"of the variance between configurations each field alone explains: {shares}", highlight=False)
+        console.print(
+            f"variance explained by each field alone: {shares}", highlight=False, soft_wrap=True
+        )
     progress.say(
         f"{out}: {found.frame.groupby(['config_id', 'seed']).ngroups} runs; purejaxrl.load({str(out)!r}) reads them"
     )

@@ -16,7 +16,8 @@ import json
 import math
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -182,14 +183,14 @@ def sweep(
     folder = None if out is None else Path(out)
     if sampler is None:
         known = configurations(search, samples, search_seed)
-        _buckets(base, known, numbers)
+        _buckets(base, known, numbers, say=progress.say)
         proposed: _Proposals = _Fixed(known)
         plan = _plan(base, numbers, list(known[0]), configurations=[runs.describe(one) for one in known])
     else:
         journal = None if folder is None else folder / "journal.log"
         proposed = Tuner(search, samples, batch, sampler, search_seed, journal)
         # Every value of a list, and the ends of every range: what they shape is checked before anything is written.
-        _buckets(base, corners(search), numbers)
+        _buckets(base, corners(search), numbers, say=progress.say)
         how = {"samples": samples, "sampler": str(sampler), "batch": batch, "search_seed": search_seed}
         plan = _plan(base, numbers, list(search), search=runs.describe(search), **how)
     limits = {"num_lanes": num_lanes, "memory": _free_memory() if memory_gb is None else memory_gb * 1e9}
@@ -210,7 +211,8 @@ def read(out: str | os.PathLike) -> Sweep:
     Raises:
       SettingError: where it is none, or cannot be read.
     """
-    return Sweep(metrics.load(out), _read_plan(Path(out))["fields"], Path(out))
+    fields = _read_plan(Path(out))["fields"]
+    return Sweep(metrics.load(out), fields, Path(out))
 
 
 def _sequence(seeds: Any) -> Sequence[Any]:
@@ -219,16 +221,22 @@ def _sequence(seeds: Any) -> Sequence[Any]:
     return [int(seed) if isinstance(seed, np.integer) else seed for seed in seeds]
 
 
-def _buckets(base: Base, found: Sequence[Configuration], seeds: Sequence[int], first: int = 0) -> list[Bucket]:
+def _buckets(
+    base: Base,
+    found: Sequence[Configuration],
+    seeds: Sequence[int],
+    first: int = 0,
+    say: Callable[[str], None] = lambda line: None,
+) -> list[Bucket]:
     """Group the configurations by what shapes their programs, and try one run of each group and all their numbers.
 
-    `first` is the id of the first configuration.
+    `first` is the id of the first configuration; `say` gets what there is to say of them, each line once.
     """
     traced = base.traced(found)
     groups: dict[str, list[int]] = {}
     for number, one in enumerate(found):
         groups.setdefault(repr({name: value for name, value in one.items() if name not in traced}), []).append(number)
-    buckets = []
+    buckets, lines = [], {}
     for key, numbers in groups.items():
         static = {name: value for name, value in found[numbers[0]].items() if name not in traced}
         setup = base.setup(static)
@@ -242,8 +250,13 @@ def _buckets(base: Base, found: Sequence[Configuration], seeds: Sequence[int], f
             for number in numbers
             for seed in seeds
         ]
-        setup.bind(setup.components, {name: found[numbers[0]][name] for name in traced})
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            setup.bind(setup.components, {name: found[numbers[0]][name] for name in traced})
+        lines |= dict.fromkeys(str(warning.message) for warning in said)
         buckets.append(Bucket(key, setup, traced, points))
+    for line in lines:
+        say(line)
     return buckets
 
 

@@ -42,7 +42,7 @@ def test_flags_and_file_are_the_same_sweep(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "the best 2 configurations" in shown
     assert "bonus.coef" in shown
-    assert "each field alone explains" in shown
+    assert "variance explained by each field alone" in shown
     frame = purejaxrl.load(out)
     assert frame.groupby(["config_id", "bonus.coef", "algo.num_epochs", "seed"]).ngroups == 4
     assert (frame.loc[frame["bonus.coef"] == 0, "bonus_mean"] == 0).all()
