@@ -214,6 +214,9 @@ class MiniGrid(environment.Environment):
     direction one-hot ``[4]``, then kind and colour of each object that the mission names, one-hot ``[17]`` each.
     `mission` None shows it where the task cannot be solved without.
 
+    Actions beyond MiniGrid's seven are clipped to them; :class:`~purejaxrl.envs.CheckActions` reports those outside the
+    space.
+
     Raises:
       SettingError: where `view_size` is no odd integer from 3 to 15, `tile_size` none from 1 to 64, or `observation` is
         unknown.
@@ -280,7 +283,8 @@ class MiniGrid(environment.Environment):
         return self.get_obs(state, params), state
 
     def step_env(self, key: Array, state: State, action: Any, params: EnvParams) -> tuple:
-        after = self.transition(key, state, jnp.asarray(action, jnp.int32))
+        action = jnp.clip(jnp.asarray(action, jnp.int32), LEFT, DONE)
+        after = self.transition(key, state, action)
         prize = 1.0 - 0.9 * (after.time / params.max_steps_in_episode)
         reward, terminated = self.outcome(state, action, after, prize)
         return self.get_obs(after, params), after, reward, terminated, {}
