@@ -14,7 +14,7 @@ from purejaxrl import envs, stepping
 from purejaxrl.envs import drawing, scenes
 from purejaxrl.types import SettingError
 
-STEPS, COLUMNS, TILE, MARGIN = 25, 6, 190, 10
+STEPS, WIDTH, MARGIN = 25, 1210, 10
 LEVELS = ("DoorKey-8x8", "MultiRoom-N6", "KeyCorridorS4R3", "FourRooms", "ObstructedMaze-2Dlhb", "LavaCrossingS9N2")
 LEVELS += ("Fetch-8x8-N3", "MemoryS13", "UnlockPickup", "PutNear-8x8-N3", "Dynamic-Obstacles-8x8", "RedBlueDoors-8x8")
 
@@ -31,8 +31,8 @@ def middle(env, params, key):
     return jax.lax.scan(step, start, jax.random.split(key, STEPS))[0]
 
 
-def tile(env_id):
-    """The labelled picture, uint8 ``[H, TILE, 3]``, or None where there is none."""
+def tile(env_id, size):
+    """The labelled picture, uint8 ``[H, size, 3]``, or None where there is none."""
     try:
         env, params = envs.make(env_id)
         paint = scenes.painter(env)
@@ -40,28 +40,31 @@ def tile(env_id):
         return None
     state = jax.jit(lambda key: middle(env, params, key))(jax.random.key(1))
     picture = Image.fromarray(paint(jax.device_get(state), params))
-    picture.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
-    square = Image.new("RGB", (TILE, TILE), drawing.PAPER)
-    square.paste(picture, ((TILE - picture.width) // 2, (TILE - picture.height) // 2))
-    return drawing.captioned(np.asarray(square), env_id, size=11)
+    picture.thumbnail((size, size), Image.Resampling.LANCZOS)
+    square = Image.new("RGB", (size, size), drawing.PAPER)
+    square.paste(picture, ((size - picture.width) // 2, (size - picture.height) // 2))
+    return drawing.captioned(np.asarray(square), env_id.removeprefix("MiniGrid-"), size=11)
 
 
-def sheet(tiles):
-    """The tiles row by row, uint8 ``[H, W, 3]``."""
-    blank = np.full_like(tiles[0], 250)
-    tiles = [*tiles, *[blank] * (-len(tiles) % COLUMNS)]
+def sheet(tiles, columns):
+    """The tiles row by row with a margin around each, uint8 ``[H, W, 3]``."""
+    blank = np.full_like(tiles[0], 255)
+    tiles = [*tiles, *[blank] * (-len(tiles) % columns)]
     spaced = [np.pad(each, ((MARGIN, 0), (MARGIN, 0), (0, 0)), constant_values=255) for each in tiles]
-    return np.concatenate([np.concatenate(spaced[i : i + COLUMNS], 1) for i in range(0, len(spaced), COLUMNS)])
+    rows = [np.concatenate(spaced[i : i + columns], 1) for i in range(0, len(spaced), columns)]
+    return np.pad(np.concatenate(rows), ((0, MARGIN), (0, MARGIN), (0, 0)), constant_values=255)
 
 
-def write(name, env_ids):
+def write(name, env_ids, columns):
     """Draw those of the environments that have a picture into docs/images."""
-    out = Path(__file__).parent / "images" / f"{name}.png"
-    image = Image.fromarray(sheet([found for env_id in env_ids if (found := tile(env_id)) is not None]))
+    out, size = Path(__file__).parent / "images" / f"{name}.png", (WIDTH - MARGIN) // columns - MARGIN
+    tiles = [found for env_id in env_ids if (found := tile(env_id, size)) is not None]
+    image = Image.fromarray(sheet(tiles, columns))
     image.save(out, optimize=True)
     print(f"{out}: {image.width} x {image.height}, {out.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":
-    write("minigrid", [f"MiniGrid-{level}-v0" for level in LEVELS])
-    write("environments", [each for each in sorted(envs.ids(), key=str.lower) if not each.startswith("MiniGrid-")])
+    jax.config.update("jax_disable_most_optimizations", True)  # much is compiled, and little computed
+    write("minigrid", [f"MiniGrid-{level}-v0" for level in LEVELS], columns=4)
+    write("environments", [each for each in sorted(envs.ids(), key=str.lower) if not each.startswith("MiniGrid-")], 6)

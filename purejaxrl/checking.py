@@ -21,6 +21,10 @@ from purejaxrl.types import Array, PyTree, SettingError, check_int
 LARGE = 10.0  # networks learn slowly from inputs far beyond 1
 LAPACK = re.compile(r"lapack_\w+")
 CALLBACK = re.compile(r"custom_call @\w*callback\w*")
+# Random play runs once, and compiling it takes longest. By platform: what one of them knows is an error on others.
+QUICK_TO_COMPILE: dict[str, dict[str, bool | int | str]] = {
+    "cpu": {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+}
 
 
 class Findings(NamedTuple):
@@ -370,8 +374,9 @@ class Seen(NamedTuple):
 
 def _play(env: Any, params: PyTree, num_envs: int, num_steps: int, key: Array, declared: bool, found: Findings) -> None:
     keys = jax.random.split(key, num_envs)
+    (platform,) = {device.platform for device in keys.devices()}
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=QUICK_TO_COMPILE.get(platform))
     def run(keys, params):
         batched = jax.vmap(lambda key: _one_step(env, params, key))(keys)
         single = jax.lax.map(lambda key: _one_step(env, params, key), keys)

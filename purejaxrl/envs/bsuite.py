@@ -15,6 +15,7 @@ from flax import struct
 from gymnax.environments import environment, spaces
 
 from purejaxrl.envs import maps, scenes
+from purejaxrl.envs.spaces import clipped
 from purejaxrl.types import Array, check_int
 
 LEVELS = 20  # of the swing-up
@@ -78,7 +79,7 @@ class BsuiteDeepSea(environment.Environment):
     def step_env(self, key: Array, state: Any, action: Any, params: Any) -> tuple:
         last = self.size - 1
         row, column = state.row, state.column
-        right = action == jnp.asarray(self.action_mapping)[row, column]
+        right = clipped(self.action_space(params), action) == jnp.asarray(self.action_mapping)[row, column]
         treasure = jnp.where(right & (column == last), 1.0, 0.0)
         reward = treasure - right * params.unscaled_move_cost / self.size
         moves = right
@@ -191,13 +192,14 @@ class BsuiteCartPoleSwingUp(environment.Environment):
 
     def step_env(self, key: Array, state: Any, action: Any, params: Any) -> tuple:
         del key
-        state = swing(state, action - 1, params.timescale)
+        direction = clipped(self.action_space(params), action) - 1
+        state = swing(state, direction, params.timescale)
         upright = (
             (jnp.cos(state.theta) > params.height_threshold)
             & (jnp.abs(state.theta_dot) < params.theta_dot_threshold)
             & (jnp.abs(state.x) < params.x_reward_threshold)
         )
-        reward = upright - params.move_cost * jnp.abs(action - 1)
+        reward = upright - params.move_cost * jnp.abs(direction)
         info = {"discount": self.discount(state, params)}
         return self.get_obs(state, params), state, reward, self.is_terminated(state, params), info
 

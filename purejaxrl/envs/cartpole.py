@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from gymnax.environments import spaces
 from gymnax.environments.classic_control import cartpole
 
+from purejaxrl.envs.spaces import clipped
 from purejaxrl.types import Array
 
 
@@ -25,6 +26,9 @@ class PositionOnlyCartPole(cartpole.CartPole):
     @property
     def name(self) -> str:
         return "PositionOnlyCartPole-v1"
+
+    def step_env(self, key: Any, state: Any, action: Any, params: Any) -> tuple:
+        return super().step_env(key, state, clipped(self.action_space(params), action), params)
 
     def get_obs(self, state: cartpole.EnvState, params: Any = None, key: Array | None = None) -> Array:
         del params, key

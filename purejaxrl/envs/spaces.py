@@ -93,6 +93,11 @@ def _kind(value: Any, count: int | None) -> str:
     return type(value).__name__ if count is None else f"one of {count}"
 
 
+def clipped(space: Any, action: Any) -> Any:
+    """A discrete action as the nearest one of its space. Others pass: environments clip a Box's actions themselves."""
+    return jnp.clip(action, 0, space.n - 1) if hasattr(space, "n") else action
+
+
 def bounds(space: Any) -> tuple[Array, Array] | None:
     """The lowest and highest values of a space without children, both of its shape; None where they are not known.
 

@@ -14,6 +14,7 @@ from gymnax.environments.classic_control.acrobot import Acrobot
 from gymnax.environments.classic_control.continuous_mountain_car import ContinuousMountainCar
 
 from purejaxrl.envs import scenes
+from purejaxrl.envs.spaces import clipped
 from purejaxrl.types import Array
 
 
@@ -21,7 +22,7 @@ class OnlySuccessPays(environment.Environment):
     """Before a gymnax environment that terminates at its goal: 1 for reaching it and nothing before.
 
     As in Houthooft et al. 2016 (arXiv:1605.09674): without a cost of every step, or of every action, nothing tells one
-    failure from another.
+    failure from another. A discrete action outside the space is clipped to it, where gymnax pushes the harder.
     """
 
     hard_exploration = "only the goal pays"
@@ -31,6 +32,7 @@ class OnlySuccessPays(environment.Environment):
         return f"{type(self).__name__}-v0"
 
     def step_env(self, key: Any, state: Any, action: Any, params: Any) -> tuple:
+        action = clipped(self.action_space(params), action)
         obs, state, _, terminated, info = super().step_env(key, state, action, params)
         return obs, state, jnp.asarray(terminated, jnp.float32), terminated, info
 

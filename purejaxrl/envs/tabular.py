@@ -11,6 +11,7 @@ from flax import struct
 from gymnax.environments import environment, spaces
 
 from purejaxrl.envs import maps, scenes
+from purejaxrl.envs.spaces import clipped
 from purejaxrl.types import Array, SettingError, check_choice, check_int, check_number
 
 LEFT, RIGHT = 0, 1
@@ -74,6 +75,7 @@ class TabularMDP(environment.Environment):
         return self.get_obs(state), state
 
     def step_env(self, key: Array, state: Any, action: Any, params: Any) -> tuple:
+        action = clipped(self.action_space(params), action)
         position = _draw(key, jnp.asarray(self.transition, jnp.float32)[state.position, action])
         reward = jnp.asarray(self.reward, jnp.float32)[state.position, action, position]
         state = TabularState(position, state.time + 1)

@@ -18,6 +18,15 @@ def test_nothing_is_compiled(env_id, caplog):
     assert [record for record in caplog.records if "Compiling" in record.message]
 
 
+@pytest.mark.parametrize("env_id", {family: env_id for env_id, (family, _) in envs.minigrid.TASKS.items()}.values())
+def test_minigrid_s_observations_are_as_declared(env_id):
+    """Levels are not traced for the list."""
+    env, params = envs.make(env_id)
+    obs, _ = jax.eval_shape(env.reset_env, jax.random.key(0), params)
+    shown = ", ".join(f"{leaf.dtype} {'x'.join(map(str, leaf.shape))}" for leaf in jax.tree.leaves(obs))
+    assert catalogue.entry(env_id).observation == shown
+
+
 def test_what_exploration_is_about():
     """Reasons are of ids that exist; all that is made for sparse rewards has one."""
     assert set(catalogue.HARD) <= set(envs.ids())

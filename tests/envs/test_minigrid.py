@@ -10,12 +10,13 @@ from scipy import stats
 
 import purejaxrl
 from purejaxrl.envs import minigrid as ours
-from purejaxrl.envs.minigrid import drawing, engine, objects
+from purejaxrl.envs.minigrid import drawing, engine, objects, tiles
 
 gymnasium = pytest.importorskip("gymnasium")
 pytest.importorskip("minigrid")
-from minigrid import minigrid_env  # noqa: E402
+from minigrid import minigrid_env, wrappers  # noqa: E402
 from minigrid.core import constants, world_object  # noqa: E402
+from minigrid.core.grid import Grid  # noqa: E402
 
 STEPS = 250  # of each task in a replay
 
@@ -372,6 +373,59 @@ def test_other_view_sizes(size):
     for seed in range(30):
         obs, _ = theirs.reset(seed=seed)
         np.testing.assert_array_equal(shows(converted("MiniGrid-FourRooms-v0", theirs)), obs["image"])
+
+
+# Pixels.
+
+
+@pytest.mark.parametrize("size", [3, 8])
+def test_tiles_are_minigrid_s(size):
+    """Every object in every colour and state, seen or not, and the agent on each."""
+    table = tiles.table(size)
+    for kind, hue, state in np.ndindex(objects.AGENT, objects.NUM_COLOURS, objects.NUM_STATES):
+        theirs = world_object.WorldObj.decode(kind, hue, state)
+        if theirs is not None and theirs.encode() != (kind, hue, state):
+            continue  # a state of what has none, or a colour of what has one
+        column = tiles.look(jnp.uint16(kind | hue << 4 | state << 7))
+        for row, (lit, direction) in enumerate([(False, None), (True, None), *((True, turn) for turn in range(4))]):
+            drawn = Grid.render_tile(theirs, direction, lit, size).astype(np.uint8)
+            np.testing.assert_array_equal(table[row, column], drawn, err_msg=f"{kind, hue, state, lit, direction}")
+
+
+PIXELS = {  # what must occur, by kind and state of doors
+    "MiniGrid-DoorKey-8x8-v0": {(objects.DOOR, 0), (objects.DOOR, 2), (objects.KEY, 0), (objects.GOAL_KIND, 0)},
+    "MiniGrid-ObstructedMaze-1Dlhb-v0": {(objects.DOOR, 2), (objects.BALL, 0), (objects.BOX, 0), (objects.KEY, 0)},
+    "MiniGrid-KeyCorridorS3R3-v0": {(objects.DOOR, 0), (objects.DOOR, 1), (objects.DOOR, 2), (objects.BALL, 0)},
+    "MiniGrid-LavaGapS6-v0": {(objects.LAVA_KIND, 0)},
+    "MiniGrid-Fetch-8x8-N3-v0": {(objects.KEY, 0), (objects.BALL, 0)},
+}
+
+
+@pytest.mark.parametrize("env_id", PIXELS)
+@pytest.mark.parametrize(
+    ("observation", "wrapper"), [("rgb", wrappers.RGBImgPartialObsWrapper), ("rgb_grid", wrappers.RGBImgObsWrapper)]
+)
+def test_pixels_are_minigrid_s(env_id, observation, wrapper):
+    theirs, rng = reference(env_id), np.random.default_rng(0)
+    wrapped, states, frames, over = wrapper(theirs), [], [], True
+    for step in range(150):
+        if over or step % 15 == 0:
+            theirs.reset(seed=step)
+            placed_by_something(theirs, rng)
+            over = False
+        else:
+            *_, over, _, _ = theirs.step(int(wander(theirs, rng)))
+        states.append(converted(env_id, theirs))
+        frames.append(wrapped.observation({})["image"])
+    states = jax.tree.map(lambda *leaves: np.stack(leaves), *states)
+    assert set(zip((states.grid & 15).flat, (states.grid >> 7 & 3).flat, strict=True)) >= PIXELS[env_id]
+    assert set(states.direction) == {0, 1, 2, 3}
+    assert (states.carrying != objects.EMPTY).any() or env_id == "MiniGrid-LavaGapS6-v0"
+    env, params = purejaxrl.make(env_id, observation=observation, mission=False)
+    ours = np.asarray(jax.jit(jax.vmap(env.get_obs))(states))
+    space = env.observation_space(params)
+    assert (ours.shape[1:], ours.dtype) == (tuple(space.shape), space.dtype) == (frames[0].shape, np.uint8)
+    np.testing.assert_array_equal(ours, frames)
 
 
 def test_cells_are_where_the_agent_is():

@@ -17,7 +17,7 @@ from flax import struct
 from gymnax.environments import environment, spaces
 
 from purejaxrl.envs.maps import Cells
-from purejaxrl.envs.minigrid import drawing, objects, picture
+from purejaxrl.envs.minigrid import drawing, objects, picture, tiles
 from purejaxrl.types import Array, SettingError, check_choice, check_int
 
 LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, DONE = range(7)
@@ -120,6 +120,20 @@ def view(state: State, size: int, see_through_walls: bool = False) -> Array:
     return jnp.where((ahead == 0) & (right == 0), state.carrying, cells)
 
 
+def seen(state: State, size: int, see_through_walls: bool = False) -> Array:
+    """Which cells of the grid the agent sees, bool ``[height, width]``.
+
+    A scatter of the view, where for each cell of the grid to look it up would be a gather: XLA's CPU backend fuses that
+    with what :func:`view` computes, and takes minutes to compile pictures made of it.
+    """
+    height, width = state.grid.shape
+    y, x = seen_from(state.y, state.x, state.direction, size)
+    inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+    shown = view(state, size, see_through_walls) != objects.UNSEEN
+    place = jnp.where(inside, y * width + x, height * width)  # beyond the grid: dropped
+    return jnp.zeros(height * width, bool).at[place].set(shown, mode="drop").reshape(height, width)
+
+
 def visible(transparent: Array) -> Array:
     """Which cells of a view light reaches, bool ``[size, size]`` by column and row, as `Grid.process_vis` has it.
 
@@ -176,23 +190,36 @@ def one_hot(cells: Array) -> Array:
     return ((cells[..., None] >> shifts & masks) == value).astype(jnp.uint8)
 
 
-# How a view is shown, by the constructor's `observation`: the function and the highest value of each channel.
-OBSERVATIONS = {
+# How a view is shown as planes: the function and the highest value of each channel.
+PLANES = {
     "symbolic": (symbolic, (objects.NUM_KINDS - 1, objects.NUM_COLOURS - 1, objects.NUM_STATES - 1)),
     "one_hot": (one_hot, (1,) * (objects.NUM_KINDS + objects.NUM_COLOURS + objects.NUM_STATES)),
 }
+OBSERVATIONS = (*PLANES, "rgb", "rgb_grid")
 
 
 class MiniGrid(environment.Environment):
     """The base of every family.
 
-    The observation is the agent's view, uint8 ``[view_size, view_size, channels]``: MiniGrid's image, or its one-hot
-    planes with ``observation="one_hot"``. With `direction`, or where the mission is shown, it is a tuple ``(image,
-    vector)``: the vector, float32, holds the direction one-hot ``[4]``, then kind and colour of each object that the
-    mission names, one-hot ``[17]`` each. `mission` None shows it where the task cannot be solved without.
+    The observation is an image, uint8. By `observation`:
+
+    * ``"symbolic"``: MiniGrid's own, the agent's view by column and row, ``[view_size, view_size, 3]``;
+    * ``"one_hot"``: the same as planes, ``[view_size, view_size, 20]``;
+    * ``"rgb"``: the pixels of its RGBImgPartialObsWrapper, the view by row and column in tiles of `tile_size` pixels,
+      ``[view_size * tile_size, view_size * tile_size, 3]``;
+    * ``"rgb_grid"``: those of its RGBImgObsWrapper, the whole level from above, the agent's view highlighted,
+      ``[height * tile_size, width * tile_size, 3]``.
+
+    With `direction`, or where the mission is shown, it is a tuple ``(image, vector)``: the vector, float32, holds the
+    direction one-hot ``[4]``, then kind and colour of each object that the mission names, one-hot ``[17]`` each.
+    `mission` None shows it where the task cannot be solved without.
+
+    Actions beyond MiniGrid's seven are clipped to them; :class:`~purejaxrl.envs.CheckActions` reports those outside the
+    space.
 
     Raises:
-      SettingError: where `view_size` is no odd integer from 3 to 15, or `observation` is unknown.
+      SettingError: where `view_size` is no odd integer from 3 to 15, `tile_size` none from 1 to 64, or `observation` is
+        unknown.
     """
 
     needs_mission = False  # whether tasks of one family differ by what the mission names alone
@@ -209,16 +236,18 @@ class MiniGrid(environment.Environment):
         direction: bool = False,
         mission: bool | None = None,
         observation: str = "symbolic",
+        tile_size: int = 8,
     ):
         super().__init__()
         check_int(view_size, "env.view_size", ge=3, le=15)
         if view_size % 2 == 0:
             raise SettingError(f"env.view_size must be odd, got {view_size}")
         check_choice(observation, OBSERVATIONS, "env.observation")
+        check_int(tile_size, "env.tile_size", ge=1, le=64)
         self.height, self.width, self.max_steps = height, width, max_steps
         self.view_size, self.direction = view_size, direction
         self.mission = self.needs_mission if mission is None else mission
-        self.observation = observation
+        self.observation, self.tile_size = observation, tile_size
 
     def __init_subclass__(cls, **kwargs: Any):
         """Show the options above in a family's own signature, where settings are looked up."""
@@ -254,16 +283,15 @@ class MiniGrid(environment.Environment):
         return self.get_obs(state, params), state
 
     def step_env(self, key: Array, state: State, action: Any, params: EnvParams) -> tuple:
-        after = self.transition(key, state, jnp.asarray(action, jnp.int32))
+        action = jnp.clip(jnp.asarray(action, jnp.int32), LEFT, DONE)
+        after = self.transition(key, state, action)
         prize = 1.0 - 0.9 * (after.time / params.max_steps_in_episode)
         reward, terminated = self.outcome(state, action, after, prize)
         return self.get_obs(after, params), after, reward, terminated, {}
 
     def get_obs(self, state: State, params: Any = None, key: Array | None = None) -> Any:
         del params, key
-        show, _ = OBSERVATIONS[self.observation]
-        image = show(view(state, self.view_size, self.see_through_walls))
-        vector = []
+        image, vector = self._image(state), []
         if self.direction:
             vector.append(state.direction == np.arange(4))
         if self._shows_mission and state.mission is not None:
@@ -271,6 +299,16 @@ class MiniGrid(environment.Environment):
             colours = objects.colour(state.mission)[:, None] == np.arange(objects.NUM_COLOURS)
             vector.append(jnp.concatenate([kinds, colours], 1).reshape(-1))
         return (image, jnp.concatenate(vector).astype(jnp.float32)) if vector else image
+
+    def _image(self, state: State) -> Array:
+        if self.observation == "rgb_grid":
+            lit = seen(state, self.view_size, self.see_through_walls)
+            return tiles.shown(state.grid, lit, state.y, state.x, state.direction, self.tile_size)
+        cells = view(state, self.view_size, self.see_through_walls)
+        if self.observation == "rgb":
+            cells, size = cells.T, self.view_size
+            return tiles.shown(cells, cells != objects.UNSEEN, size - 1, size // 2, NORTH, self.tile_size)
+        return PLANES[self.observation][0](cells)
 
     @property
     def _shows_mission(self) -> bool:
@@ -288,8 +326,10 @@ class MiniGrid(environment.Environment):
         return spaces.Discrete(self.num_actions)
 
     def observation_space(self, params: Any = None) -> Any:
-        _, high = OBSERVATIONS[self.observation]
-        shape = (self.view_size, self.view_size, len(high))
+        planes = self.observation in PLANES
+        rows, columns = (self.height, self.width) if self.observation == "rgb_grid" else (self.view_size,) * 2
+        scale, high = (1, PLANES[self.observation][1]) if planes else (self.tile_size, (255,) * 3)
+        shape = (rows * scale, columns * scale, len(high))
         top = jnp.broadcast_to(jnp.array(high, jnp.uint8), shape)
         image = spaces.Box(jnp.zeros_like(top), top, shape, jnp.uint8)
         size = 4 * self.direction + (objects.NUM_KINDS + objects.NUM_COLOURS) * self.num_named * self._shows_mission
@@ -299,12 +339,8 @@ class MiniGrid(environment.Environment):
         """The level from above, what the agent sees in a lighter shade: see :func:`purejaxrl.envs.render`."""
         del params
         state = jax.tree.map(jnp.asarray, state)  # films hold NumPy's arrays
-        rows, columns = map(np.asarray, seen_from(state.y, state.x, state.direction, self.view_size))
-        shown = np.asarray(view(state, self.view_size, self.see_through_walls)) != objects.UNSEEN
-        inside = (rows >= 0) & (rows < self.height) & (columns >= 0) & (columns < self.width)
-        seen = np.zeros((self.height, self.width), bool)
-        seen[rows[shown & inside], columns[shown & inside]] = True
-        return picture.draw(state.grid, int(state.y), int(state.x), int(state.direction), int(state.carrying), seen)
+        lit = np.asarray(seen(state, self.view_size, self.see_through_walls))
+        return picture.draw(state.grid, int(state.y), int(state.x), int(state.direction), int(state.carrying), lit)
 
     def cells(self) -> Cells:
         """The agent's position, a cell of the grid each, those with walls included: levels differ."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -53,6 +54,14 @@ class Fetch(Named):
 class GoTo(Named):
     """Tasks that end with `done`, beside the place of what the mission names, or with `toggle`, in failure."""
 
+    def begin(self, u: Array, grid: Array, free: Array, cells: Sequence[Array], places: Sequence[tuple]) -> State:
+        """The agent where it is `free`, and one of the cells as what to go to; `u` ``[3]``: where, which, direction."""
+        y, x = drawing.pick(u[0], free)
+        target = drawing.integer(u[1], 0, len(cells))
+        place = jnp.array(places, jnp.int32)[target]
+        mission = (jnp.stack(cells)[target],)
+        return start(grid, y, x, drawing.integer(u[2], 0, 4), mission=mission, places=((place[0], place[1]),))
+
     def outcome(self, before: State, action: Array, after: State, prize: Array) -> tuple[Array, Array]:
         del before
         assert after.places is not None
@@ -73,17 +82,7 @@ class GoToObject(GoTo):
         u, what, more = _split(key, self.num_objects)
         cells = [_named(one) for one in drawing.distinct(what, 3 * objects.NUM_COLOURS)]
         grid, places = _scattered(self, u, cells)
-        y, x = drawing.pick(more[0], grid == objects.EMPTY)
-        target = drawing.integer(more[1], 0, self.num_objects)
-        place = jnp.array(places)[target]
-        return start(
-            grid,
-            y,
-            x,
-            drawing.integer(more[2], 0, 4),
-            mission=(jnp.stack(cells)[target],),
-            places=((place[0], place[1]),),
-        )
+        return self.begin(more[:3], grid, grid == objects.EMPTY, cells, places)
 
 
 class GoToDoor(GoTo):
@@ -107,17 +106,7 @@ class GoToDoor(GoTo):
         grid = jnp.where(room & edge, jnp.uint16(objects.WALL), jnp.uint16(objects.EMPTY))
         for place, cell in zip(places, cells, strict=True):
             grid = drawing.put(grid, *place, cell)
-        y, x = drawing.pick(u[10], (grid == objects.EMPTY) & room)
-        target = drawing.integer(u[11], 0, 4)
-        place = jnp.stack([jnp.stack([jnp.asarray(v, jnp.int32) for v in pair]) for pair in places])[target]
-        return start(
-            grid,
-            y,
-            x,
-            drawing.integer(u[12], 0, 4),
-            mission=(jnp.stack(cells)[target],),
-            places=((place[0], place[1]),),
-        )
+        return self.begin(u[10:], grid, (grid == objects.EMPTY) & room, cells, places)
 
 
 class PutNear(Named):

@@ -7,9 +7,14 @@ An empty cell, an empty hand and an empty box are all `EMPTY`.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import jax.numpy as jnp
+import numpy as np
 
 from purejaxrl.types import Array
+
+Cell = TypeVar("Cell", Array, np.ndarray, int)  # one or several
 
 UNSEEN, NOTHING, WALL_KIND, FLOOR, DOOR, KEY, BALL, BOX, GOAL_KIND, LAVA_KIND, AGENT = range(11)
 RED, GREEN, BLUE, PURPLE, YELLOW, GREY = range(6)
@@ -37,15 +42,15 @@ GOAL = GOAL_KIND | GREEN << 4
 LAVA = LAVA_KIND | RED << 4
 
 
-def kind(cell: Array) -> Array:
+def kind(cell: Cell) -> Cell:
     return cell & 15
 
 
-def colour(cell: Array) -> Array:
+def colour(cell: Cell) -> Cell:
     return cell >> 4 & 7
 
 
-def door_state(cell: Array) -> Array:
+def door_state(cell: Cell) -> Cell:
     return cell >> 7 & 3
 
 

@@ -28,12 +28,12 @@ def draw(grid: Any, y: int, x: int, direction: int, carrying: int, seen: Any) ->
         [centre + 0.36 * ahead, centre - 0.3 * ahead + 0.28 * aside, centre - 0.3 * ahead - 0.28 * aside], AGENT
     )
     if int(carrying) != objects.EMPTY:
-        board.disc(centre - 0.12 * ahead, 0.11, COLOURS[int(carrying) >> 4 & 7])
+        board.disc(centre - 0.12 * ahead, 0.11, COLOURS[objects.colour(int(carrying))])
     return board.frame()
 
 
 def _cell(board: Board, row: int, column: int, cell: int, seen: bool) -> None:
-    kind, hue, state = cell & 15, COLOURS[cell >> 4 & 7], cell >> 7 & 3
+    kind, hue, state = objects.kind(cell), COLOURS[objects.colour(cell)], objects.door_state(cell)
     floor = PAPER if seen else FLOOR
     left, bottom = column, board.rows - row - 1
 
