@@ -7,7 +7,6 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
-from jax.experimental import io_callback
 
 from purejaxrl.types import Array, PyTree, SettingError
 
@@ -25,7 +24,8 @@ def on_host(env_id: str, function: Callable[..., PyTree], shapes: PyTree) -> Cal
     def batch(*args: Array) -> PyTree:
         size = len(args[0])
         stacked = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((size, *leaf.shape), leaf.dtype), shapes)
-        return io_callback(function, stacked, *args)
+        # Not `io_callback`: evaluation's loop ends at its own time in each run, and JAX refuses that around one.
+        return jax.pure_callback(function, stacked, *args)
 
     @batch.def_vmap
     def runs(axis_size: int, batched: list[bool], *args: Array) -> tuple[PyTree, PyTree]:
