@@ -168,8 +168,9 @@ def play(reset, step, choose, key, num_steps):
 
 @pytest.mark.parametrize("env_id", JITTED)
 def test_steps_are_the_package_s(env_id):
-    """Observations, the final ones included, rewards and ends of 300 steps over random actions, with resets."""
+    """Observations, the final ones included, rewards and ends over random actions, with resets; rounding aside."""
     prefix = env_id.split(":")[0]
+    num_steps = 90 if prefix == "craftax" else 300
     env, params = make(env_id, opponent="self") if prefix == "pgx" else make(env_id)
     if prefix != "pgx":
         params = params.replace(max_steps_in_episode=LIMIT)
@@ -181,12 +182,13 @@ def test_steps_are_the_package_s(env_id):
     def random(key, state, number):
         return stepping.random_action(env, params, key, stepping.action_mask(env, params, state))
 
-    run = functools.partial(play, key=jax.random.key(3), num_steps=300)
+    run = functools.partial(play, key=jax.random.key(3), num_steps=num_steps)
     ours = jax.jit(lambda: run(lambda key: env.reset_env(key, params), step, random))()
     package = globals()[prefix]()
     theirs = jax.jit(lambda actions: run(*package, lambda key, state, number: actions[number]))(ours[-1])
-    same(ours, theirs)
-    assert ours[3].sum() >= 5
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), ours, theirs)
+    assert ours[3].sum() >= num_steps // LIMIT
 
 
 def test_gymnasium_s_steps_are_gymnasium_s():
