@@ -68,7 +68,7 @@ class Adapter(environment.Environment[Any, Any]):
         return self.env_id
 
     @property
-    def default_params(self) -> Params:
+    def default_params(self) -> Any:
         return Params(self.limit)
 
     def reset_env(self, key: Array, params: Params) -> tuple[PyTree, State]:

@@ -41,7 +41,7 @@ def names() -> list[str]:
 
 def settings(name: str) -> dict[str, Any]:
     spec = gymnasium.registry[name]
-    entry = spec.entry_point
+    entry: Any = spec.entry_point
     return arguments(load_env_creator(entry) if isinstance(entry, str) else entry) | spec.kwargs
 
 
