@@ -29,7 +29,7 @@ class Train:
     """
 
     env: str
-    """The environment's id; `purejaxrl list` shows them."""
+    """The environment's id; `purejaxrl list` shows them, and the prefixes that open other packages."""
     algo: str = "ppo"
     """The algorithm."""
     bonus: str = "none"
@@ -159,10 +159,13 @@ class List:
     Example: purejaxrl list envs
 
     `list envs` says what each environment is: observation, actions, step limit, source, and why exploring is hard.
+    `list envs --source craftax` shows the ids of another package.
     """
 
     what: tyro.conf.Positional[Literal["envs", "algos", "bonuses"] | None] = None
     """Only these."""
+    source: str | None = None
+    """Environments of another package, by the prefix of their ids."""
 
 
 VERBS = {"train": Train, "sweep": Sweep, "eval": Eval, "report": Report, "bench": Bench, "list": List}
@@ -487,6 +490,11 @@ def _bench(command: Bench) -> None:
 
 
 def _list(command: List) -> None:
+    if command.source is not None:
+        from purejaxrl import envs
+
+        print("\n".join(envs.ids(command.source)))
+        return
     if command.what == "envs":
         _list_envs(_stdout())
         return
@@ -507,6 +515,7 @@ def _list(command: List) -> None:
         console.print("[bold]Environments[/bold]")
         for env_id in envs.ids():
             console.print(f"  {env_id}", highlight=False)
+        console.print(f"  {_elsewhere()}", highlight=False)
 
 
 def _list_envs(console: Console) -> None:
@@ -523,6 +532,13 @@ def _list_envs(console: Console) -> None:
     for env_id in envs.ids():
         table.add_row(*catalogue.entry(env_id))
     console.print(table, highlight=False, markup=False)
+    print(_elsewhere(), file=sys.stderr)  # not into a pipe
+
+
+def _elsewhere() -> str:
+    from purejaxrl.envs import adapters
+
+    return f"other packages': `purejaxrl list envs --source PREFIX`, one of {', '.join(adapters.PREFIXES)}"
 
 
 def _stdout() -> Console:

@@ -214,13 +214,22 @@ def test_list_of_something_else(capsys):
 def test_list_envs_says_what_each_is(capsys):
     """One whole line for each id where it is piped; nothing is downloaded or left out."""
     assert main("list", "envs") == 0
-    rows = {line.split()[0]: " ".join(line.split()) for line in capsys.readouterr().out.splitlines()[1:]}
+    shown = capsys.readouterr()
+    rows = {line.split()[0]: " ".join(line.split()) for line in shown.out.splitlines()[1:]}
     assert list(rows) == envs.ids()
     assert rows["CartPole-v1"] == "CartPole-v1 float32 4 2 500 gymnax, classic control"
     assert rows["Pendulum-v1"] == "Pendulum-v1 float32 3 box 1 200 gymnax, classic control"
     assert "float32 8x8 2 8 gymnax, bsuite one of 2^N ways pays" in rows["DeepSea-bsuite"]
     assert rows["SparseAcrobot-v0"].endswith("float32 6 3 500 purejaxrl only the goal pays")
     assert rows["MNISTBandit-bsuite"] == "MNISTBandit-bsuite (downloads its data) gymnax, bsuite"
+    assert "--source" in shown.err
+
+
+def test_list_envs_of_another_package(capsys):
+    assert main("list", "envs", "--source", "gymnasium") == 0
+    assert "gymnasium:CartPole-v1" in capsys.readouterr().out.splitlines()
+    assert main("list", "envs", "--source", "gym") == 2
+    assert "did you mean gymnasium" in capsys.readouterr().err
 
 
 def test_top_level_help_imports_nothing_heavy():

@@ -1,4 +1,6 @@
-"""Environments by id: everything gymnax registers, our own, and what others register with :func:`gymnax.register`."""
+"""Environments by id: everything gymnax registers, our own, what others register with :func:`gymnax.register`, and,
+with a prefix as in ``craftax:Craftax-Symbolic-v1``, those of other packages.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from typing import Any
 import gymnax
 from gymnax import registration
 
-from purejaxrl.envs import minigrid
+from purejaxrl.envs import adapters, minigrid
 from purejaxrl.envs.bsuite import BsuiteCartPoleSwingUp, BsuiteDeepSea
 from purejaxrl.envs.cartpole import PositionOnlyCartPole
 from purejaxrl.envs.maps import Cells, cells
@@ -63,6 +65,7 @@ __all__ = [
     "StickyActions",
     "TabularMDP",
     "TimeLimit",
+    "adapters",
     "cells",
     "constructor_settings",
     "ids",
@@ -90,9 +93,13 @@ for _env_id, _env in {
         gymnax.register(_env_id, _env)
 
 
-def ids() -> list[str]:
-    """Every registered id, in the order of registration."""
-    return list(gymnax.registered_envs)
+def ids(source: str | None = None) -> list[str]:
+    """Every registered id, in the order of registration; or those of another package, by its prefix.
+
+    Raises:
+      SettingError: for an unknown prefix, and where its package is not installed.
+    """
+    return list(gymnax.registered_envs) if source is None else adapters.ids(source)
 
 
 def settings(env_id: str, **constructor: Any) -> dict[str, Any]:
@@ -110,6 +117,8 @@ def settings(env_id: str, **constructor: Any) -> dict[str, Any]:
 
 def constructor_settings(env_id: str) -> dict[str, Any]:
     """The constructor's arguments alone, with their defaults, and `frame_stack`, which every environment takes."""
+    if _is_elsewhere(env_id):
+        return adapters.settings(env_id) | {"frame_stack": 1}
     check_choice(env_id, ids(), "env")
     parameters = inspect.signature(registration._registry[env_id]).parameters.values()
     own = {p.name: p.default for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
@@ -121,10 +130,14 @@ def make(env_id: str, *, frame_stack: int = 1, **kwargs: Any) -> tuple[Any, Any]
 
     ``purejaxrl.make("DeepSea-bsuite", size=20)``, ``purejaxrl.make("CartPole-v1", max_steps_in_episode=200)``.
 
+    An id with a prefix opens another package: ``purejaxrl.make("craftax:Craftax-Classic-Symbolic-v1")``; keyword
+    arguments go to that package's constructor. :mod:`purejaxrl.envs.adapters` has the prefixes.
+
     With ``frame_stack=k`` the environment shows its last k observations at once: see :class:`FrameStack`.
 
     Raises:
-      SettingError: (a ValueError) for an unknown id or setting, with the nearest names.
+      SettingError: (a ValueError) for an unknown id or setting, with the nearest names, and where a package is not
+        installed, with the extra that installs it.
     """
     known = constructor_settings(env_id)
     constructor = {name: value for name, value in kwargs.items() if name in known}
@@ -141,13 +154,21 @@ def make(env_id: str, *, frame_stack: int = 1, **kwargs: Any) -> tuple[Any, Any]
 
 
 def _construct(env_id: str, constructor: dict[str, Any]) -> tuple[Any, Any]:
-    check_choice(env_id, ids(), "env")
+    elsewhere = _is_elsewhere(env_id)
+    if not elsewhere:
+        check_choice(env_id, ids(), "env")
     frame_stack = constructor.get("frame_stack", 1)
     check_int(frame_stack, "env.frame_stack", ge=1)
     own = {name: value for name, value in constructor.items() if name != "frame_stack"}
     try:
-        env, params = gymnax.make(env_id, **own)
+        env, params = (adapters.make if elsewhere else gymnax.make)(env_id, **own)
+    except SettingError:
+        raise
     except Exception as error:  # whatever the environment's own constructor raises
         given = ", ".join(f"{name}={value!r}" for name, value in own.items())
         raise SettingError(f"env {env_id} cannot be made with ({given}): {type(error).__name__}: {error}") from error
     return (FrameStack(env, frame_stack) if frame_stack > 1 else env), params
+
+
+def _is_elsewhere(env_id: str) -> bool:
+    return adapters.is_prefixed(env_id) and env_id not in ids()
