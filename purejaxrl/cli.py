@@ -413,9 +413,7 @@ def _sweep(command: Sweep) -> None:
             shown.add_row(*map(_short, (config_id, *values, mean, interval, seeds, *[diverged] * marked)))
         console.print(shown)
         shares = ", ".join(f"{name} {share:.0%}" for name, share in found.importance().items())
-        console.print(
-            f"variance explained by each field alone: {shares}", highlight=False, soft_wrap=True
-        )
+        console.print(f"variance explained by each field alone: {shares}", highlight=False, soft_wrap=True)
     progress.say(
         f"{out}: {found.frame.groupby(['config_id', 'seed']).ngroups} runs; purejaxrl.load({str(out)!r}) reads them"
     )

@@ -19,6 +19,10 @@ from purejaxrl.progress import Progress
 from purejaxrl.train import Train, make_train
 from purejaxrl.types import SettingError, check_choice, check_settings
 
+# Envs of all lanes of a CPU device: PPO on CartPole is 1.4 times as fast with 16 lanes of 4 envs as with one, and with
+# 64 envs a lane no faster with more of them.
+CPU_ENVS = 64
+
 
 class Point(NamedTuple):
     """One run: the values of the searched fields, by their dotted names, and its seed."""
@@ -138,9 +142,9 @@ def _children(component: Any) -> dict[str, Any]:
 class Program:
     """The runs of a setup that differ in `fields` and in their seeds: compiled at first use, for any number of them.
 
-    `num_lanes` of them run at once, a multiple of the devices there are: unless given, one per device on the CPU, and
-    on an accelerator all `num_points`. Where their memory exceeds `memory` bytes the lanes are halved and compiled
-    again.
+    `num_lanes` of them run at once, a multiple of the devices there are. Unless given: on an accelerator all
+    `num_points`, on the CPU one per device, or more of runs with few envs. Where they need more than `memory` bytes,
+    fewer lanes are compiled again.
     """
 
     def __init__(
@@ -155,7 +159,8 @@ class Program:
         setup.check(fields)
         self.setup, self.fields, self.memory = setup, tuple(fields), memory
         devices = jax.device_count()
-        wanted = num_lanes or (devices if jax.default_backend() == "cpu" else num_points)
+        most = devices * max(CPU_ENVS // setup.num_envs, 1) if jax.default_backend() == "cpu" else num_points
+        wanted = num_lanes or -(-num_points // -(-num_points // most))  # equal shares, so that little is padding
         self.num_lanes = -(-wanted // devices) * devices
         self._lanes: Lanes | None = None
 

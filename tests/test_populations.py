@@ -1,5 +1,6 @@
 """Runs as lanes: each is the run that it would be by itself, whatever runs beside it."""
 
+import dataclasses
 import threading
 
 import jax
@@ -66,6 +67,18 @@ def test_one_program_for_all(monkeypatch):
     for seeds in (range(3), range(7, 8)):
         list(run(program, [Point({"bonus.coef": 0.1 * seed}, seed) for seed in seeds]))
     assert len(compiled) == 1
+
+
+@pytest.mark.parametrize(
+    ("num_envs", "num_points", "lanes"),
+    [(64, 100, 1), (128, 100, 1), (16, 100, 4), (16, 6, 3), (4, 10, 10), (4, 17, 9)],
+)
+def test_runs_with_few_envs_go_together(num_envs, num_points, lanes):
+    """On one CPU device, in equal shares."""
+    few = setup(total_steps=10_000)
+    program = Program(dataclasses.replace(few, num_envs=num_envs), ["algo.ent_coef"], num_points)
+    assert program.num_lanes == lanes
+    assert Program(few, ["algo.ent_coef"], 5, num_lanes=3).num_lanes == 3
 
 
 def test_an_interrupt_ends_it():
