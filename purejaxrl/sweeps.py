@@ -194,7 +194,8 @@ def sweep(
         how = {"samples": samples, "sampler": str(sampler), "batch": batch, "search_seed": search_seed}
         plan = _plan(base, numbers, list(search), search=runs.describe(search), **how)
     limits = {"num_lanes": num_lanes, "memory": _free_memory() if memory_gb is None else memory_gb * 1e9}
-    run = _Run(base, numbers, list(plan["fields"]), folder, limits, progress)
+    together = None if sampler is None else batch * len(numbers)
+    run = _Run(base, numbers, list(plan["fields"]), folder, together, limits, progress)
     if folder is None:
         return run.all(proposed)
     _check_folder(folder, plan)
@@ -289,11 +290,12 @@ class _Run:
         seeds: Sequence[int],
         fields: list[str],
         folder: Path | None,
+        together: int | None,
         limits: Mapping[str, Any],
         progress: Progress,
     ):
         self.base, self.seeds, self.fields, self.folder = base, seeds, fields, folder
-        self.limits, self.progress = limits, progress
+        self.together, self.limits, self.progress = together, limits, progress
         self.programs: dict[str, Program] = {}
         self.parts: list[pd.DataFrame] = []
         self.steps = 0  # of this call
@@ -326,7 +328,9 @@ class _Run:
                 if bucket.key not in self.programs:
                     if len(buckets) > 1:
                         self.progress.say(f"{len(points)} runs of {bucket.key[1:-1] or 'one program'}")
-                    self.programs[bucket.key] = Program(bucket.setup, bucket.fields, len(points), **self.limits)
+                    # As many lanes as if nothing were done yet: another number of them rounds otherwise.
+                    count = self.together or len(bucket.points)
+                    self.programs[bucket.key] = Program(bucket.setup, bucket.fields, count, **self.limits)
                 for batch, frame in self.programs[bucket.key].run(points, self.progress, interrupted):
                     self._keep(_labelled(batch, frame, new, first), batch[0])
 
@@ -448,12 +452,13 @@ def _read_plan(folder: Path) -> dict[str, Any]:
 
 
 def _parts(folder: Path, progress: Progress) -> Iterator[pd.DataFrame]:
-    """What earlier calls have left; a part that cannot be read is run again."""
+    """What earlier calls have left; a part that cannot be read is put aside, and run again."""
     for path in metrics.parts(folder):
         try:
             yield pd.read_parquet(path)
         except (OSError, ValueError):
             progress.say(f"{path} is damaged: its runs are done again")
+            path.rename(path.with_suffix(".damaged"))
 
 
 @contextmanager

@@ -103,6 +103,8 @@ def test_an_interrupted_sweep_goes_on(whole, tmp_path, monkeypatch):
     left[0].write_bytes(left[0].read_bytes()[:100])
     found = sweep(out=out)
     assert found.complete
+    assert left[0].with_suffix(".damaged").exists()
+    pd.testing.assert_frame_equal(purejaxrl.load(out), found.frame)
     same = [name for name in found.frame.columns if name != "seconds"]
     pd.testing.assert_frame_equal(found.frame[same], whole[0].frame[same], check_exact=True)
 

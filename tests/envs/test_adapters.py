@@ -256,9 +256,8 @@ def test_check_env_finds_nothing_wrong(env_id):
 @pytest.mark.parametrize("env_id", EVERY)
 def test_ppo_trains(env_id):
     env, params = make(env_id)
-    resets = purejaxrl.PooledResets() if env_id.startswith(("craftax", "gymnasium")) else None
     small = PPO(num_steps=8, num_epochs=1, num_minibatches=1, hidden=(8,))
-    train = learners.bind(env, small, env_params=params, num_envs=2, total_steps=32, resets=resets)
+    train = learners.bind(env, small, env_params=params, num_envs=2, total_steps=32)
     metrics = jax.jit(train)(jax.random.key(0)).metrics
     assert metrics["env_steps"].tolist() == [16, 32]
     assert np.isfinite(metrics["policy_loss"]).all()

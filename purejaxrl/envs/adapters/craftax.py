@@ -1,8 +1,8 @@
 """Craftax and Craftax-Classic: ``craftax:Craftax-Symbolic-v1``. Terminated: dead, in lava, or the boss is beaten.
 
 Craftax itself has one flag for the end of an episode, the limit of 10,000 steps (100,000 without Classic) included;
-here the limit truncates. No masks. A reset generates a world and costs as much as hundreds of steps: train with
-``resets=purejaxrl.PooledResets()``. The ids with Pixels read Craftax's textures when made, which takes a minute the
+here the limit truncates. No masks. A reset generates a world and costs as much as hundreds of steps; the loop computes
+one where an episode has ended, and no other. The ids with Pixels read Craftax's textures when made, which takes a minute the
 first time; so does the first picture of the others.
 """
 

@@ -9,7 +9,7 @@ An environment of Gymnasium cannot be copied, so its state stays on the host, an
 * an episode that has begun goes on from its latest state only, and only in the process that began it; one that is
   abandoned keeps its environment;
 * a reset is played by an environment set aside for it, and by the episode's own one at its first step, with the same
-  seed. The loop resets every env at every step: pass ``resets=purejaxrl.PooledResets()`` to `make_train`;
+  seed;
 * what is random within an episode follows from its seed, not from the steps' keys.
 
 Spaces of boxes, numbers and trees of them are known; texts, graphs and sequences are not. There are no pictures.
