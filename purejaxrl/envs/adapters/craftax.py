@@ -2,8 +2,8 @@
 
 Craftax itself has one flag for the end of an episode, the limit of 10,000 steps (100,000 without Classic) included;
 here the limit truncates. No masks. A reset generates a world and costs as much as hundreds of steps; the loop computes
-one where an episode has ended, and no other. The ids with Pixels read Craftax's textures when made, which takes a minute the
-first time; so does the first picture of the others.
+one where an episode has ended, and no other. The ids with Pixels read Craftax's textures when made, which takes a
+minute the first time; so does the first picture of the others.
 """
 
 from __future__ import annotations
