@@ -90,7 +90,7 @@ def test_lookahead_continues_the_episode_that_a_step_is_in(kind):
 
 
 @pytest.mark.parametrize("learner", [PPO, PQN])
-@each_kind
+@pytest.mark.parametrize("kind", ["gru", pytest.param("transformer", marks=pytest.mark.slow)])
 def test_what_only_memory_can_know_is_learned(learner, kind):
     """The first observation tells which action pays three steps later; without memory the mean return is 0."""
     size = {"memory": kind, "memory_size": 16, "memory_window": 4, "hidden": (16, 16), "num_steps": 16}

@@ -52,7 +52,7 @@ def test_curve_averages_in_bins(frame):
 
 
 def test_load_says_what_is_missing(tmp_path):
-    with pytest.raises(SettingError, match=r"it has no metrics.parquet"):
+    with pytest.raises(SettingError, match=r"it has neither metrics.parquet nor parts"):
         purejaxrl.load(tmp_path)
     (tmp_path / "metrics.parquet").write_bytes(b"PAR1 cut")
     with pytest.raises(SettingError, match="cannot be read"):

@@ -295,7 +295,6 @@ def test_resets_of_ones_own_see_every_step():
 # --- contracts --------------------------------------------------------------------------------------------------
 
 COMPONENTS = {
-    "ppo": (lambda: PPO(num_steps=8, hidden=(8,), num_minibatches=2, num_epochs=2), None),
     "ppo_counts": (lambda: PPO(num_steps=8, hidden=(8,), num_minibatches=2, num_epochs=2), Counts(table_size=64)),
     "ppo_rnd": (
         lambda: PPO(
