@@ -317,6 +317,12 @@ def _is_scalar(value: Any) -> bool:
     return isinstance(value, (bool, int, float, str))
 
 
+def _chosen(command: Any) -> dict[str, dict[str, Any]]:
+    """The settings of environment, algorithm and bonus; none of what there is not."""
+    nested = {kind: getattr(command, f"{kind}_settings", None) for kind in ("env", "algo", "bonus")}
+    return {kind: {} if settings is None else _settings(settings) for kind, settings in nested.items()}
+
+
 def _settings(settings: Any) -> dict[str, Any]:
     """Every setting that JSON can hold, which leaves out a user's own functions; those of parts are nested."""
     found = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
@@ -328,7 +334,6 @@ def _train(command: Train) -> None:
     from purejaxrl import runs
     from purejaxrl.progress import Progress
 
-    nested = {kind: getattr(command, f"{kind}_settings", None) for kind in ("env", "algo", "bonus")}
     config = runs.Config(
         env=command.env,
         algo=command.algo,
@@ -338,7 +343,7 @@ def _train(command: Train) -> None:
         seeds=command.seeds,
         seed=command.seed,
         visits=command.visits,
-        **{f"{kind}_settings": {} if settings is None else _settings(settings) for kind, settings in nested.items()},
+        **{f"{kind}_settings": settings for kind, settings in _chosen(command).items()},
     )
     out = command.out or _next_folder(f"{command.env}-{command.algo}-{command.bonus}")
     progress = Progress()
@@ -368,22 +373,21 @@ def _sweep(command: Sweep) -> None:
     from purejaxrl.progress import Progress
     from purejaxrl.types import SettingError
 
-    nested = {kind: getattr(command, f"{kind}_settings", None) for kind in ("env", "algo", "bonus")}
-    chosen = {kind: {} if settings is None else _settings(settings) for kind, settings in nested.items()}
+    chosen, constructor = _chosen(command), _constructor(command)
     fields = [search.parse(text) for text in command.search]
     names = [name for name, _ in fields]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise SettingError(f"search: {twice[0]} stands there twice; list all its values once")
     # What follows from a constructor's argument must not be pinned where that argument is searched.
-    defaults = envs.settings(command.env, **_constructor(command))
+    defaults = envs.settings(command.env, **constructor)
+    differing = {name: value for name, value in chosen["env"].items() if value != defaults[name]}
     out = command.out or _next_folder(f"sweep-{command.env}-{command.algo}-{command.bonus}")
     progress = Progress()
     found = sweeps.sweep(
         command.env,
         runs.make_learner(command.algo, chosen["algo"]),
         bonus=runs.make_bonus(command.bonus, chosen["bonus"]),
-        env_settings=_constructor(command)
-        | {name: value for name, value in chosen["env"].items() if value != defaults[name]},
+        env_settings=constructor | differing,
         seeds=command.seeds,
         num_envs=command.num_envs,
         total_steps=command.total_steps,

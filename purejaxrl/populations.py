@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from purejaxrl import metrics
+from purejaxrl.expressions import numbered
 from purejaxrl.lanes import Lanes, lane_keys
 from purejaxrl.progress import Progress
 from purejaxrl.train import Train, make_train
@@ -134,9 +135,7 @@ def check_parts(component: Any, label: str) -> None:
 def _children(component: Any) -> dict[str, Any]:
     """Parts of a bonus by their names, as the command line has them: ``e3b``, or ``rnd1`` and ``rnd2`` of two."""
     parts = getattr(component, "parts", None) or tuple(filter(None, [getattr(component, "bonus", None)]))
-    names = [type(part).__name__.lower() for part in parts]
-    numbers = [names[: index + 1].count(name) if names.count(name) > 1 else "" for index, name in enumerate(names)]
-    return {f"{name}{number}": part for name, number, part in zip(names, numbers, parts, strict=True)}
+    return dict(zip(numbered([type(part).__name__.lower() for part in parts]), parts, strict=True))
 
 
 class Program:

@@ -183,7 +183,7 @@ def sweep(
     folder = None if out is None else Path(out)
     if sampler is None:
         known = configurations(search, samples, search_seed)
-        _buckets(base, known, numbers, say=progress.say)
+        checked = _buckets(base, known, numbers, say=progress.say)
         proposed: _Proposals = _Fixed(known)
         plan = _plan(base, numbers, list(known[0]), configurations=[runs.describe(one) for one in known])
     else:
@@ -191,19 +191,20 @@ def sweep(
         proposed = Tuner(search, samples, batch, sampler, search_seed, journal)
         # Every value of a list, and the ends of every range: what they shape is checked before anything is written.
         _buckets(base, corners(search), numbers, say=progress.say)
+        checked = None
         how = {"samples": samples, "sampler": str(sampler), "batch": batch, "search_seed": search_seed}
         plan = _plan(base, numbers, list(search), search=runs.describe(search), **how)
     limits = {"num_lanes": num_lanes, "memory": _free_memory() if memory_gb is None else memory_gb * 1e9}
     together = None if sampler is None else batch * len(numbers)
     run = _Run(base, numbers, list(plan["fields"]), folder, together, limits, progress)
     if folder is None:
-        return run.all(proposed)
+        return run.all(proposed, checked)
     _check_folder(folder, plan)
     with _locked(folder):
         if not (folder / "sweep.json").exists():
             (folder / "parts").mkdir(exist_ok=True)
             runs.write_json(folder / "sweep.json", plan | {"versions": runs.versions()})
-        return run.all(proposed)
+        return run.all(proposed, checked)
 
 
 def read(out: str | os.PathLike) -> Sweep:
@@ -246,11 +247,7 @@ def _buckets(
                 part, *path = name.split(".")
                 if part != "env":
                     check_parts(replaced(setup.components[part], path, found[number][name]), part)
-        points = [
-            Point({"config_id": first + number, **{name: found[number][name] for name in traced}}, seed)
-            for number in numbers
-            for seed in seeds
-        ]
+        points = [Point({"config_id": first + number, **found[number]}, seed) for number in numbers for seed in seeds]
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             setup.bind(setup.components, {name: found[numbers[0]][name] for name in traced})
@@ -300,13 +297,15 @@ class _Run:
         self.parts: list[pd.DataFrame] = []
         self.steps = 0  # of this call
 
-    def all(self, proposed: _Proposals) -> Sweep:
+    def all(self, proposed: _Proposals, checked: list[Bucket] | None) -> Sweep:
+        """Run all that is proposed; `checked` are the first batch's buckets, where they are known."""
         self.parts = [] if self.folder is None else list(_parts(self.folder, self.progress))
         done = {pair for part in self.parts for pair in _pairs(part)}
         count = 0
         with runs.interruptible() as interrupted, self.progress:
             while not interrupted.is_set() and (new := proposed.ask()):
-                self._some(new, count, done, interrupted)
+                buckets, checked = checked or _buckets(self.base, new, self.seeds, count), None
+                self._some(buckets, done, interrupted)
                 count += len(new)
                 if not interrupted.is_set():
                     proposed.tell(self._returns())
@@ -316,9 +315,8 @@ class _Run:
             runs.write_json(self.folder / "summary.json", self._summary(found, count))
         return found
 
-    def _some(self, new: Sequence[Configuration], first: int, done: set, interrupted: threading.Event) -> None:
-        """Run what is not done of these configurations, the first of which has the id `first`."""
-        buckets = _buckets(self.base, new, self.seeds, first)
+    def _some(self, buckets: Sequence[Bucket], done: set, interrupted: threading.Event) -> None:
+        """Run what is not done of these."""
         left = [[point for point in bucket.points if _pair(point) not in done] for bucket in buckets]
         steps = sum(len(points) * bucket.setup.total_steps for bucket, points in zip(buckets, left, strict=True))
         with self.progress.training(steps):
@@ -332,7 +330,7 @@ class _Run:
                     count = self.together or len(bucket.points)
                     self.programs[bucket.key] = Program(bucket.setup, bucket.fields, count, **self.limits)
                 for batch, frame in self.programs[bucket.key].run(points, self.progress, interrupted):
-                    self._keep(_labelled(batch, frame, new, first), batch[0])
+                    self._keep(_labelled(batch, frame, self.fields), batch[0])
 
     def _keep(self, part: pd.DataFrame, point: Point) -> None:
         self.parts.append(part)
@@ -374,13 +372,13 @@ class _Run:
         }
 
 
-def _labelled(batch: Sequence[Point], frame: pd.DataFrame, found: Sequence[Configuration], first: int) -> pd.DataFrame:
+def _labelled(batch: Sequence[Point], frame: pd.DataFrame, fields: Sequence[str]) -> pd.DataFrame:
     """Metrics of points as rows of the dataset: config_id, the searched fields, seed, and the rest."""
     number = np.asarray(frame["point"])
     ids = np.asarray([point.values["config_id"] for point in batch], np.int64)[number]
     columns: dict[str, Any] = {"config_id": ids}
-    for name in found[0]:
-        values = [found[point.values["config_id"] - first][name] for point in batch]
+    for name in fields:
+        values = [point.values[name] for point in batch]
         plain = [value if is_number(value) or isinstance(value, str) else repr(value) for value in values]
         columns[name] = pd.Series(plain).iloc[number].to_numpy()
     columns["seed"] = np.asarray([point.seed for point in batch], np.int64)[number]

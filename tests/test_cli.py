@@ -12,21 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from commands import main
 from PIL import Image
 
 import purejaxrl
 from purejaxrl import algos, cli, discovery, envs, lanes, runs
 
 TINY = ["--env", "DeepSea-bsuite", "--env.size", "4", "--num-envs", "2", "--algo.num-steps", "8", "--algo.hidden", "8"]
-
-
-def main(*argv):
-    """Run a command; its exit code."""
-    try:
-        cli.main([str(word) for word in argv])
-    except SystemExit as exit:
-        return exit.code or 0
-    return 0
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@
 import json
 
 import pytest
+from commands import main
 
 import purejaxrl
-from purejaxrl import cli
 
 SIZES = ["--env.size", "4", "--num-envs", "2", "--algo.num-steps", "8", "--algo.hidden", "8", "--total-steps", "160"]
 FLAGS = ["--env", "DeepSea-bsuite", *SIZES, "--bonus", "counts", "--algo.no-anneal-lr", "--seeds", "2"]
@@ -25,15 +25,6 @@ total_steps = 160
 "bonus.coef" = [0, 1]
 "algo.num_epochs" = [1]
 """
-
-
-def main(*argv):
-    """Run a command; its exit code."""
-    try:
-        cli.main([str(word) for word in argv])
-    except SystemExit as exit:
-        return exit.code or 0
-    return 0
 
 
 def test_flags_and_file_are_the_same_sweep(tmp_path, capsys):

@@ -124,7 +124,8 @@ def box(shape: Any, dtype: Any, low: Any = None, high: Any = None) -> spaces.Box
     return spaces.Box(low, high, tuple(shape), dtype)
 
 
-def shown(env: Adapter) -> Any:
-    """The shape and dtype of an environment's observations, traced: nothing is compiled."""
+def shown(env: Adapter) -> spaces.Box:
+    """The space of an environment's observations, an array without known bounds. Traced: nothing is compiled."""
     key = jax.eval_shape(jax.random.key, 0)
-    return jax.eval_shape(lambda key: env.reset_env(key, env.default_params)[0], key)
+    obs = jax.eval_shape(lambda key: env.reset_env(key, env.default_params)[0], key)
+    return box(obs.shape, obs.dtype)

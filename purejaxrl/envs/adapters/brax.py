@@ -39,8 +39,7 @@ class Brax(Adapter):
         super().__init__(env_id, LIMIT)
         self.inner = inner
         self.actions = box((inner.action_size,), np.float32, -1.0, 1.0)
-        seen = shown(self)
-        self.shown_space = box(seen.shape, seen.dtype)
+        self.shown_space = shown(self)
 
     def begin(self, key: Array, params: Params) -> tuple[PyTree, PyTree]:
         inner = self.inner.reset(key)

@@ -17,7 +17,7 @@ import numpy as np
 from gymnax.environments import spaces
 
 from purejaxrl.envs import maps
-from purejaxrl.envs.adapters.base import Adapter, Params, box, package, shown
+from purejaxrl.envs.adapters.base import Adapter, Params, package, shown
 from purejaxrl.types import Array, PyTree
 
 BOUND = ("height", "width", "max_steps", "observation_space", "action_space", "reward_space", "random_start")
@@ -46,8 +46,7 @@ class Navix(Adapter):
         self.inner = inner
         self.transition, _, self.termination = range(3)  # navix's step types
         self.actions = spaces.Discrete(len(inner.action_set))
-        seen = shown(self)
-        self.shown_space = box(seen.shape, seen.dtype)
+        self.shown_space = shown(self)
 
     def begin(self, key: Array, params: Params) -> tuple[PyTree, PyTree]:
         inner = self.inner.reset(key)

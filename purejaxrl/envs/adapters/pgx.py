@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 from gymnax.environments import spaces
 
-from purejaxrl.envs.adapters.base import Adapter, Params, arguments, box, package, shown
+from purejaxrl.envs.adapters.base import Adapter, Params, arguments, package, shown
 from purejaxrl.types import Array, PyTree, check_choice
 
 LEARNER = 0  # pgx's id of the player that learns
@@ -62,8 +62,7 @@ class Game(Adapter):
         self.opponent = opponent if callable(opponent) else random_opponent
         self.alone = opponent == "self" or inner.num_players == 1
         self.actions = spaces.Discrete(inner.num_actions)
-        seen = shown(self)
-        self.shown_space = box(seen.shape, seen.dtype)
+        self.shown_space = shown(self)
 
     def begin(self, key: Array, params: Params) -> tuple[PyTree, PyTree]:
         deal, answer = jax.random.split(key)
