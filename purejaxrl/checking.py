@@ -16,7 +16,7 @@ from purejaxrl import stepping
 from purejaxrl.envs.maps import cells
 from purejaxrl.envs.spaces import bounds, parts
 from purejaxrl.envs.wrappers import UNBOUNDED
-from purejaxrl.types import Array, PyTree, SettingError, check_int
+from purejaxrl.types import Array, PyTree, SettingError, check_int, to_numpy
 
 LARGE = 10.0  # networks learn slowly from inputs far beyond 1
 LAPACK = re.compile(r"lapack_\w+")
@@ -382,7 +382,7 @@ def _play(env: Any, params: PyTree, num_envs: int, num_steps: int, key: Array, d
         single = jax.lax.map(lambda key: _one_step(env, params, key), keys)
         return batched, single, _random_play(env, params, keys, num_steps)
 
-    batched, single, seen = jax.tree.map(_plain, run(keys, params))
+    batched, single, seen = jax.tree.map(to_numpy, run(keys, params))
     _vmap_equals_loop(batched, single, found)
     if declared:
         _observed(env, params, seen, found)
@@ -461,11 +461,6 @@ def _allows(space: Any, mask: Array) -> Array:
     """Whether a mask leaves an action of every component."""
     components = jnp.split(mask, np.cumsum(space.nvec)[:-1]) if hasattr(space, "nvec") else [mask]
     return jnp.stack([component.any() for component in components]).all()
-
-
-def _plain(leaf: Array) -> np.ndarray:
-    """A NumPy array, of a typed key its numbers."""
-    return np.asarray(jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf)
 
 
 def _vmap_equals_loop(batched: PyTree, single: PyTree, found: Findings) -> None:

@@ -19,6 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from purejaxrl.types import is_key, to_numpy
+
 FORMAT = 1
 
 
@@ -41,8 +43,8 @@ def save(path: str | os.PathLike, state: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays, entries = {}, []
     for number, (name, leaf) in enumerate(_named_leaves(state)):
-        array = _to_numpy(leaf)
-        key = {"key": str(jax.random.key_impl(leaf))} if _is_key(leaf) else {}
+        array = to_numpy(leaf)
+        key = {"key": str(jax.random.key_impl(leaf))} if is_key(leaf) else {}
         entries.append({"path": name, **_signature(leaf), **key, "sha256": _digest(array)})
         if array.size:  # Orbax refuses empty arrays; the manifest is enough for them
             arrays[f"{number:05d}"] = array
@@ -92,7 +94,7 @@ def restore(path: str | os.PathLike, like: Any) -> Any:
         array = np.asarray(stored) if np.size(stored) else np.zeros(leaf.shape, leaf.dtype)
         if entry.get("sha256") != _digest(array):
             raise CheckpointError(f"{path} is damaged: the data of {entry['path']} does not match its SHA-256")
-        if _is_key(leaf):
+        if is_key(leaf):
             leaves.append(jax.random.wrap_key_data(jnp.asarray(array), impl=entry["key"]))
         else:  # NumPy leaves stay NumPy: JAX would narrow their 64-bit types
             leaves.append(array if isinstance(leaf, np.ndarray) else jnp.asarray(array))
@@ -103,18 +105,10 @@ def _named_leaves(tree: Any) -> list[tuple[str, Any]]:
     return [(jax.tree_util.keystr(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
 
 
-def _is_key(leaf: Any) -> bool:
-    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
 def _signature(leaf: Any) -> dict[str, Any]:
     if not hasattr(leaf, "dtype"):
         leaf = np.asarray(leaf)
     return {"shape": list(leaf.shape), "dtype": str(leaf.dtype)}
-
-
-def _to_numpy(leaf: Any) -> np.ndarray:
-    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
 
 
 def _digest(array: np.ndarray) -> str:

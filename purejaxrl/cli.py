@@ -82,6 +82,10 @@ class Sweep:
     """Let Optuna propose the samples from the returns so far: tpe learns, qmc covers the ranges evenly."""
     batch: int = 16
     """Configurations that a sampler proposes at once."""
+    rungs: tuple[float, ...] = ()
+    """Successive halving: shares of a run, as 0.1 0.3, after which only the best configurations go on."""
+    keep: float = 1 / 3
+    """The share of the configurations that each rung leaves."""
     visits: bool = False
     """Count exactly how often each true state is visited (tabular environments)."""
     num_lanes: int | None = None
@@ -396,6 +400,8 @@ def _sweep(command: Sweep) -> None:
         search_seed=command.search_seed,
         sampler=command.sampler,
         batch=command.batch,
+        rungs=command.rungs,
+        keep=command.keep,
         visits=command.visits,
         out=out,
         num_lanes=command.num_lanes,
@@ -409,12 +415,13 @@ def _sweep(command: Sweep) -> None:
             f"the best {len(best)} configurations: mean final return over seeds [95 % interval]", highlight=False
         )
         shown, marked = Table(box=None, padding=(0, 2, 0, 0)), bool(best["diverged"].any())
-        for column in ("config", *found.fields, "return", "interval", "seeds", *["diverged"] * marked):
+        more = ["diverged"] * marked + ["rung"] * bool(command.rungs)
+        for column in ("config", *found.fields, "return", "interval", "seeds", *more):
             shown.add_column(column, justify="right", no_wrap=True)
-        for config_id, *values, mean, low, high, seeds, diverged in best.itertuples(index=False, name=None):
-            mean, low, high = (round(value, 6) + 0.0 for value in (mean, low, high))
-            interval = f"[{_short(low)}, {_short(high)}]"
-            shown.add_row(*map(_short, (config_id, *values, mean, interval, seeds, *[diverged] * marked)))
+        for row in best.to_dict("records"):
+            mean, low, high = (round(row[name], 6) + 0.0 for name in ("final_return", "low", "high"))
+            cells = [row["config_id"], *map(row.get, found.fields), mean, f"[{_short(low)}, {_short(high)}]"]
+            shown.add_row(*map(_short, [*cells, row["seeds"], *map(row.get, more)]))
         console.print(shown)
         shares = ", ".join(f"{name} {share:.0%}" for name, share in found.importance().items())
         console.print(f"variance explained by each field alone: {shares}", highlight=False, soft_wrap=True)

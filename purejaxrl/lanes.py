@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +14,9 @@ from jax.sharding import Mesh, PartitionSpec
 
 from purejaxrl.progress import Progress
 from purejaxrl.train import Train, TrainState
-from purejaxrl.types import PyTree
+from purejaxrl.types import PyTree, is_key, to_numpy
+
+Parked = list[np.ndarray]  # the leaves of one lane's state
 
 CHUNK_STEPS = 2**17  # env steps of all lanes between two looks at the clock: about a second on two cores
 
@@ -82,9 +84,25 @@ class Lanes:
         self.done, self.state = 0, jax.block_until_ready(self._begin(self.shared, own, keys))
         self.run_seconds += time.perf_counter() - start
 
-    def advance(self, own: PyTree) -> dict[str, np.ndarray]:
-        """Do one chunk more, or what is left of the run; its metrics, ``[num_lanes, updates, ...]``."""
-        start, count = time.perf_counter(), min(self.chunk, self.train.num_updates - self.done)
+    def park(self) -> list[Parked]:
+        """Every lane's state, on the host, for `unpark`."""
+        leaves = jax.tree.leaves(self.state)
+        self._keys = [str(jax.random.key_impl(leaf)) if is_key(leaf) else "" for leaf in leaves]
+        arrays = [to_numpy(leaf) for leaf in leaves]
+        return [[array[lane].copy() for array in arrays] for lane in range(self.num_lanes)]
+
+    def unpark(self, lanes: Sequence[Parked], done: int) -> None:
+        """Go on from states that `park` gave, of any lanes in any order, after `done` updates."""
+        arrays = [np.stack(leaf) for leaf in zip(*lanes, strict=True)]
+        wrapped = [
+            jax.random.wrap_key_data(array, impl=key) if key else array
+            for array, key in zip(arrays, self._keys, strict=True)
+        ]
+        self.done, self.state = done, jax.tree.unflatten(jax.tree.structure(self.state), wrapped)
+
+    def advance(self, own: PyTree, until: int | None = None) -> dict[str, np.ndarray]:
+        """Do one chunk more, or what is left up to `until` or the run's end: metrics ``[num_lanes, updates, ...]``."""
+        start, count = time.perf_counter(), min(self.chunk, (until or self.train.num_updates) - self.done)
         self.state, found = self._advance(self.shared, own, self.state, np.int32(count))
         found = {name: np.asarray(rows)[:, :count] for name, rows in found.items()}
         self.done += count

@@ -15,7 +15,7 @@ import pandas as pd
 
 from purejaxrl import metrics
 from purejaxrl.expressions import numbered
-from purejaxrl.lanes import Lanes, lane_keys
+from purejaxrl.lanes import Lanes, Parked, lane_keys
 from purejaxrl.progress import Progress
 from purejaxrl.train import Train, make_train
 from purejaxrl.types import SettingError, check_choice, check_settings
@@ -138,6 +138,14 @@ def _children(component: Any) -> dict[str, Any]:
     return dict(zip(numbered([type(part).__name__.lower() for part in parts]), parts, strict=True))
 
 
+class Batch(NamedTuple):
+    """Runs that were lanes together: their metrics, `point` counting from 0, and their states where they pause."""
+
+    points: Sequence[Point]
+    frame: pd.DataFrame
+    states: Sequence[Parked]
+
+
 class Program:
     """The runs of a setup that differ in `fields` and in their seeds: compiled at first use, for any number of them.
 
@@ -201,31 +209,44 @@ class Program:
         return self._lanes.run_seconds if self._lanes else 0.0
 
     def run(
-        self, points: Sequence[Point], progress: Progress, interrupted: threading.Event
-    ) -> Iterator[tuple[Sequence[Point], pd.DataFrame]]:
-        """Run the points, so many lanes at a time; yield each time their points and metrics, `point, update, ...`.
+        self,
+        points: Sequence[Point],
+        progress: Progress,
+        interrupted: threading.Event,
+        *,
+        start: int = 0,
+        states: Sequence[Parked] = (),
+        stop: int | None = None,
+    ) -> Iterator[Batch]:
+        """Run the points, so many lanes at a time. An interrupt ends it, and what is under way then is lost.
 
-        `point` counts from 0 within what is yielded. An interrupt ends it, and what is under way then is lost.
+        They begin, or go on after `start` updates from `states`, and pause after `stop` of them or end.
         """
         if not points or interrupted.is_set():
             return
         lanes = self.lanes(progress)
-        for start in range(0, len(points), self.num_lanes):
-            batch = points[start : start + self.num_lanes]
+        end = stop or lanes.train.num_updates
+        for first_point in range(0, len(points), self.num_lanes):
+            batch = points[first_point : first_point + self.num_lanes]
             padded = [*batch, *[batch[-1]] * (self.num_lanes - len(batch))]
             own = {
                 field: np.asarray([point.values[field] for point in padded], self.setup.dtype(field))
                 for field in self.fields
             }
             seconds, found = lanes.run_seconds, []
-            lanes.begin(own, lane_keys(point.seed for point in padded))
-            while lanes.done < lanes.train.num_updates:
+            if states:
+                paused = states[first_point : first_point + self.num_lanes]
+                lanes.unpark([*paused, *[paused[-1]] * (self.num_lanes - len(batch))], start)
+            else:
+                lanes.begin(own, lane_keys(point.seed for point in padded))
+            while lanes.done < end:
                 if interrupted.is_set():
                     return
                 first = lanes.done + 1
-                arrays = {name: values[: len(batch)] for name, values in lanes.advance(own).items()}
+                arrays = {name: values[: len(batch)] for name, values in lanes.advance(own, end).items()}
                 found.append(metrics.frame(arrays, range(len(batch)), first_update=first))
                 steps = (lanes.done + 1 - first) * lanes.per_update // self.num_lanes * len(batch)
                 progress.advance(steps, found[-1])
             frame = pd.concat(found, ignore_index=True).rename(columns={"seed": "point"}).drop(columns="config_id")
-            yield batch, frame.assign(seconds=(lanes.run_seconds - seconds) / len(batch))
+            parked = lanes.park()[: len(batch)] if end < lanes.train.num_updates else []
+            yield Batch(batch, frame.assign(seconds=(lanes.run_seconds - seconds) / len(batch)), parked)

@@ -31,7 +31,8 @@ class Sweep:
         """A row per run: `config_id`, the searched fields, `seed`, `env_steps`, `final_return`, `diverged`, `seconds`.
 
         `final_return` is the mean over the episodes that ended in the last tenth of the updates, NaN where none did;
-        `diverged` the first update at which a loss or another metric was not finite, NaN where all were.
+        `diverged` the first update at which a loss or another metric was not finite, NaN where all were. A sweep with
+        rungs has a column `rung` too: how many of them the run came to, counting its end.
         """
         rows = []
         watched = [
@@ -51,16 +52,18 @@ class Sweep:
                     "final_return": metrics.final_returns(run)[int(seed)],
                     "diverged": run.loc[run["_broken"], "update"].min(),
                     "seconds": run["seconds"].iloc[-1],
+                    "rung": run["rung"].max() if self._has_rungs else 0,
                 }
             )
         columns = ["config_id", *self.fields, "seed", "env_steps", "final_return", "diverged", "seconds"]
-        return pd.DataFrame(rows, columns=columns)
+        return pd.DataFrame(rows, columns=[*columns, *["rung"] * self._has_rungs])
 
     def best(self, count: int | None = 10) -> Frame:
         """Configurations by their mean final return over seeds, best first, with its 95 % bootstrap interval.
 
         Columns: `config_id`, the searched fields, `final_return`, `low`, `high`, `seeds`, `diverged` (how many runs).
-        A run that diverged, or in which no episode ended, counts as the worst return of all runs.
+        A run that diverged, or in which no episode ended, counts as the worst return of all runs. Of a sweep with rungs
+        those that came further stand first, whatever their return, and `rung` says how far.
         """
         if count is not None:
             check_int(count, "count", ge=1)
@@ -70,9 +73,12 @@ class Sweep:
             mean, low, high = stats.mean_interval(of["score"].to_numpy(float))
             row = {"config_id": config_id, **{name: of[name].iloc[0] for name in self.fields}}
             row |= {"final_return": float(mean), "low": float(low), "high": float(high), "seeds": len(of)}
-            rows.append(row | {"diverged": int(of["diverged"].notna().sum())})
+            rung = {"rung": int(of["rung"].min())} if self._has_rungs else {}
+            rows.append(row | {"diverged": int(of["diverged"].notna().sum())} | rung)
         columns = ["config_id", *self.fields, "final_return", "low", "high", "seeds", "diverged"]
-        ranked = pd.DataFrame(rows, columns=columns).sort_values("final_return", ascending=False, ignore_index=True)
+        rung = ["rung"] * self._has_rungs
+        ranked = pd.DataFrame(rows, columns=[*columns, *rung])
+        ranked = ranked.sort_values([*rung, "final_return"], ascending=False, ignore_index=True)
         return ranked if count is None else ranked.head(count)
 
     def importance(self) -> pd.Series:
@@ -105,6 +111,10 @@ class Sweep:
             rows.append({"value": value, "final_return": float(mean), "low": float(low), "high": float(high)})
             rows[-1]["runs"] = len(of)
         return pd.DataFrame(rows, columns=["value", "final_return", "low", "high", "runs"])
+
+    @property
+    def _has_rungs(self) -> bool:
+        return "rung" in self.frame.columns
 
     def _scored(self) -> Frame:
         """The runs with a finite `score`."""

@@ -12,6 +12,8 @@ call came; ``lock``, held by whoever is at work there.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import json
 import math
 import os
@@ -20,22 +22,26 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
 import pandas as pd
 
 from purejaxrl import envs, files, metrics, runs
+from purejaxrl.lanes import Parked
 from purejaxrl.populations import Point, Program, Setup, check_parts, is_number, replaced
 from purejaxrl.progress import Progress
 from purejaxrl.results import Sweep
 from purejaxrl.search import Configuration, configurations, corners
+from purejaxrl.train import Train
 from purejaxrl.tuning import Tuner
 from purejaxrl.types import SettingError, check_choice, check_int, check_number
 
+Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
 FORMAT = 1
 MEMORY_SHARE = 0.7  # of what is free, unless told otherwise
+Pair = tuple[int, int]  # a configuration's id and a seed
 RUN_FIELDS = ("num_envs", "total_steps")  # searched without a component's name before them
 
 
@@ -105,6 +111,7 @@ class Bucket:
     setup: Setup
     fields: list[str]  # traced
     points: list[Point]
+    train: Train  # one of them
 
 
 def sweep(
@@ -122,6 +129,8 @@ def sweep(
     search_seed: int = 0,
     sampler: Any = None,
     batch: int = 16,
+    rungs: Sequence[float] = (),
+    keep: float = 1 / 3,
     visits: Any = False,
     resets: Any = None,
     out: str | os.PathLike | None = None,
@@ -151,6 +160,9 @@ def sweep(
       sampler: who proposes the `samples` configurations, `batch` at a time, from the returns so far: "tpe" or "qmc", or
         a function of a seed that makes one of Optuna's samplers. None draws them all at first.
       batch: configurations that a sampler proposes at once.
+      rungs: successive halving (Jamieson and Talwalkar 2016, arXiv:1502.07943): shares of a run, such as (0.1, 0.3),
+        after which the best `keep` of the configurations go on, by their mean returns so far, and the others stop.
+      keep: the share of the configurations that each rung leaves.
       visits: True, or as for :func:`purejaxrl.make_train`: count visits of true states exactly.
       resets: as for :func:`purejaxrl.make_train`.
       out: the folder of the results; None keeps them in memory alone.
@@ -179,13 +191,15 @@ def sweep(
         check_int(num_lanes, "num_lanes", ge=1)
     if memory_gb is not None:
         check_number(memory_gb, "memory_gb", 0)
+    halving = _halving(rungs, keep, sampler)
     progress = progress or Progress()
     folder = None if out is None else Path(out)
     if sampler is None:
         known = configurations(search, samples, search_seed)
         checked = _buckets(base, known, numbers, say=progress.say)
         proposed: _Proposals = _Fixed(known)
-        plan = _plan(base, numbers, list(known[0]), configurations=[runs.describe(one) for one in known])
+        stages = {"rungs": list(halving.rungs), "keep": halving.keep} if halving.rungs else {}
+        plan = _plan(base, numbers, list(known[0]), configurations=[runs.describe(one) for one in known], **stages)
     else:
         journal = None if folder is None else folder / "journal.log"
         proposed = Tuner(search, samples, batch, sampler, search_seed, journal)
@@ -196,7 +210,7 @@ def sweep(
         plan = _plan(base, numbers, list(search), search=runs.describe(search), **how)
     limits = {"num_lanes": num_lanes, "memory": _free_memory() if memory_gb is None else memory_gb * 1e9}
     together = None if sampler is None else batch * len(numbers)
-    run = _Run(base, numbers, list(plan["fields"]), folder, together, limits, progress)
+    run = _Run(base, numbers, list(plan["fields"]), folder, together, limits, halving, progress)
     if folder is None:
         return run.all(proposed, checked)
     _check_folder(folder, plan)
@@ -215,6 +229,30 @@ def read(out: str | os.PathLike) -> Sweep:
     """
     fields = _read_plan(Path(out))["fields"]
     return Sweep(metrics.load(out), fields, Path(out))
+
+
+class Halving(NamedTuple):
+    """After which shares of a run which share of the configurations goes on."""
+
+    rungs: tuple[float, ...]
+    keep: float
+
+    def left(self, count: int) -> int:
+        """How many of `count` a rung leaves."""
+        return max(math.ceil(count * self.keep - 1e-9), 1)
+
+
+def _halving(rungs: Any, keep: Any, sampler: Any) -> Halving:
+    if isinstance(rungs, (str, bytes)) or not isinstance(rungs, (Sequence, np.ndarray)):
+        raise SettingError(f"rungs must be shares of a run, such as (0.1, 0.3), got {rungs!r}")
+    for before, share in zip([0.0, *rungs], rungs, strict=False):
+        check_number(share, "rungs", gt=0, lt=1)
+        if share <= before:
+            raise SettingError(f"rungs must grow, got {share:g} after {before:g}")
+    check_number(keep, "keep", gt=0, lt=1)
+    if len(rungs) and sampler is not None:
+        raise SettingError("rungs stop some of the configurations that are there at first: leave the sampler out")
+    return Halving(tuple(map(float, rungs)), float(keep))
 
 
 def _sequence(seeds: Any) -> Sequence[Any]:
@@ -250,9 +288,9 @@ def _buckets(
         points = [Point({"config_id": first + number, **found[number]}, seed) for number in numbers for seed in seeds]
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
-            setup.bind(setup.components, {name: found[numbers[0]][name] for name in traced})
+            train = setup.bind(setup.components, {name: found[numbers[0]][name] for name in traced})
         lines |= dict.fromkeys(str(warning.message) for warning in said)
-        buckets.append(Bucket(key, setup, traced, points))
+        buckets.append(Bucket(key, setup, traced, points, train))
     for line in lines:
         say(line)
     return buckets
@@ -289,62 +327,146 @@ class _Run:
         folder: Path | None,
         together: int | None,
         limits: Mapping[str, Any],
+        halving: Halving,
         progress: Progress,
     ):
         self.base, self.seeds, self.fields, self.folder = base, seeds, fields, folder
-        self.together, self.limits, self.progress = together, limits, progress
+        self.together, self.limits, self.halving, self.progress = together, limits, halving, progress
         self.programs: dict[str, Program] = {}
-        self.parts: list[pd.DataFrame] = []
+        self.parts: list[Frame] = []
+        self.updates: dict[Any, int] = {}  # by pair, how many of a run's updates are in the parts
+        self.paused: dict[Pair, Parked] = {}  # at the last rung
         self.steps = 0  # of this call
 
     def all(self, proposed: _Proposals, checked: list[Bucket] | None) -> Sweep:
         """Run all that is proposed; `checked` are the first batch's buckets, where they are known."""
-        self.parts = [] if self.folder is None else list(_parts(self.folder, self.progress))
-        done = {pair for part in self.parts for pair in _pairs(part)}
+        self._read()
         count = 0
         with runs.interruptible() as interrupted, self.progress:
             while not interrupted.is_set() and (new := proposed.ask()):
                 buckets, checked = checked or _buckets(self.base, new, self.seeds, count), None
-                self._some(buckets, done, interrupted)
+                self._some(buckets, range(count, count + len(new)), interrupted)
                 count += len(new)
                 if not interrupted.is_set():
-                    proposed.tell(self._returns())
+                    proposed.tell(self._returns(self.parts))
             complete = not interrupted.is_set()
         found = self._found(complete)
         if self.folder is not None and self.steps:
             runs.write_json(self.folder / "summary.json", self._summary(found, count))
         return found
 
-    def _some(self, buckets: Sequence[Bucket], done: set, interrupted: threading.Event) -> None:
-        """Run what is not done of these."""
-        left = [[point for point in bucket.points if _pair(point) not in done] for bucket in buckets]
-        steps = sum(len(points) * bucket.setup.total_steps for bucket, points in zip(buckets, left, strict=True))
-        with self.progress.training(steps):
-            for bucket, points in zip(buckets, left, strict=True):
-                if not points:
-                    continue
-                if bucket.key not in self.programs:
-                    if len(buckets) > 1:
-                        self.progress.say(f"{len(points)} runs of {bucket.key[1:-1] or 'one program'}")
-                    # As many lanes as if nothing were done yet: another number of them rounds otherwise.
-                    count = self.together or len(bucket.points)
-                    self.programs[bucket.key] = Program(bucket.setup, bucket.fields, count, **self.limits)
-                for batch, frame in self.programs[bucket.key].run(points, self.progress, interrupted):
-                    self._keep(_labelled(batch, frame, self.fields), batch[0])
+    def _read(self) -> None:
+        """What earlier calls have left; a part that is damaged, or goes on with what is lost, is put aside."""
+        found: list[tuple[Path, Frame]] = []
+        for path in [] if self.folder is None else metrics.parts(self.folder):
+            with self._damaged(path):
+                found.append((path, pd.read_parquet(path)))
+        for path, part in sorted(found, key=lambda one: one[1]["update"].min()):
+            with self._damaged(path):
+                self._add(part)
 
-    def _keep(self, part: pd.DataFrame, point: Point) -> None:
+    @contextmanager
+    def _damaged(self, path: Path) -> Iterator[None]:
+        """Put the file aside where it cannot be used: its runs are done again."""
+        try:
+            yield
+        except (OSError, ValueError):
+            self.progress.say(f"{path} is damaged: its runs are done again")
+            path.rename(path.with_suffix(".damaged"))
+
+    def _some(self, buckets: Sequence[Bucket], ids: Sequence[int], interrupted: threading.Event) -> None:
+        """Run what is not done of these configurations; each rung leaves fewer of them."""
+        shares = (*self.halving.rungs, 1.0)
+        with self.progress.training(self._steps_left(buckets, len(ids))):
+            for rung, share in enumerate(shares, start=1):
+                for bucket in buckets:
+                    points = [point for point in bucket.points if point.values["config_id"] in ids]
+                    self._advance(bucket, points, shares[:rung], interrupted)
+                if interrupted.is_set() or share == 1:
+                    break
+                before, ids = ids, self._best(buckets, ids, share)
+                self.progress.say(f"after {share:.0%} of a run {len(ids)} of {len(before)} configurations go on")
+                self.paused = {pair: state for pair, state in self.paused.items() if pair[0] in ids}
+        self.paused = {}
+
+    def _steps_left(self, buckets: Sequence[Bucket], count: int) -> int:
+        """Env steps of what is not done; with rungs, as many of `count` configurations as they leave."""
+        used, before, left = 0.0, 0.0, count
+        for share in (*self.halving.rungs, 1.0):
+            used, before, left = used + left * (share - before), share, self.halving.left(left)
+        missing = [len(self._missing(bucket, bucket.points, 1.0)) * bucket.train.env_steps for bucket in buckets]
+        return int(sum(missing) * used / count)
+
+    def _advance(
+        self, bucket: Bucket, points: Sequence[Point], shares: Sequence[float], interrupted: threading.Event
+    ) -> None:
+        """Bring these runs to the last of the shares, from where they pause at the one before, or from their start."""
+        points = self._missing(bucket, points, shares[-1])
+        if not points:
+            return
+        if bucket.key not in self.programs:
+            if bucket.key != "{}":
+                self.progress.say(f"{len(points)} runs of {bucket.key[1:-1]}")
+            # As many lanes as if nothing were done yet: another number of them rounds otherwise.
+            count = self.together or len(bucket.points)
+            self.programs[bucket.key] = Program(bucket.setup, bucket.fields, count, **self.limits)
+        run = functools.partial(self.programs[bucket.key].run, progress=self.progress, interrupted=interrupted)
+        run = functools.partial(run, stop=_updates(bucket, shares[-1]))
+        waiting = [point for point in points if _pair(point) in self.paused]
+        others = [point for point in points if _pair(point) not in self.paused]
+        start, states = _updates(bucket, ([0.0, *shares])[-2]), [self.paused[_pair(point)] for point in waiting]
+        for batch in itertools.chain(run(waiting, start=start, states=states), run(others)):
+            self.paused |= zip(map(_pair, batch.points), batch.states, strict=False)
+            part = _labelled(batch.points, batch.frame, self.fields)
+            self._keep(part.assign(rung=len(shares)) if self.halving.rungs else part, bucket.train)
+
+    def _missing(self, bucket: Bucket, points: Sequence[Point], share: float) -> list[Point]:
+        """Those whose metrics are not there up to this share of a run."""
+        wanted = _updates(bucket, share)
+        return [point for point in points if self.updates.get(_pair(point), 0) < wanted]
+
+    def _add(self, part: Frame) -> Frame:
+        """Take the rows in that are not there yet: a run may be done again up to where it was.
+
+        Raises:
+          ValueError: where rows between those that are there and these are missing.
+        """
+        updates = part.groupby(["config_id", "seed"])["update"]
+        first, last = updates.min(), updates.max()
+        there = np.asarray([self.updates.get(pair, 0) for pair in first.index], int)
+        if (first.to_numpy() > there + 1).any():
+            raise ValueError("it goes on with what is not there")
+        part = part[part["update"].to_numpy() > there[updates.ngroup().to_numpy()]]
+        self.updates |= {pair: max(end, self.updates.get(pair, 0)) for pair, end in last.items()}
         self.parts.append(part)
-        ends: Any = part.groupby(["config_id", "seed"])["env_steps"].max()
-        self.steps += int(ends.sum())
+        return part
+
+    def _keep(self, part: Frame, train: Train) -> None:
+        part = self._add(part)
+        first = part.iloc[0]
+        updates, starts = len(part), int((part["update"] == 1).sum())
+        self.steps += train.spec.num_envs * (updates * train.spec.num_steps + starts * train.warmup)
         if self.folder is not None:
-            config_id, seed = _pair(point)
-            with files.replacing(self.folder / "parts" / f"{config_id:07d}-{seed}.parquet") as temporary:
+            name = f"{int(first['config_id']):07d}-{int(first['seed'])}"
+            name += f"-{int(first['rung'])}" if self.halving.rungs else ""
+            with files.replacing(self.folder / "parts" / f"{name}.parquet") as temporary:
                 part.to_parquet(temporary, index=False)
 
-    def _returns(self) -> dict[int, float]:
+    def _best(self, buckets: Sequence[Bucket], ids: Sequence[int], share: float) -> list[int]:
+        """The configurations that go on after this share of a run."""
+        stops = {point.values["config_id"]: _updates(bucket, share) for bucket in buckets for point in bucket.points}
+        reached = [
+            part[part["config_id"].isin(ids) & (part["update"] <= part["config_id"].map(stops))] for part in self.parts
+        ]
+        returns = self._returns(reached)
+        ranked = sorted(ids, key=lambda one: (-returns.get(one, -math.inf), one))
+        return ranked[: self.halving.left(len(ids))]
+
+    def _returns(self, parts: Sequence[Frame]) -> dict[int, float]:
+        """The mean return of each configuration in these parts."""
         try:
-            best = self._found(True).best(None)
-        except SettingError:  # no run has a final return
+            best = Sweep(pd.concat(parts, ignore_index=True), self.fields).best(None)
+        except (SettingError, ValueError):  # no run has a final return, or there are no parts
             return {}
         return dict(zip(best["config_id"].tolist(), best["final_return"].tolist(), strict=True))
 
@@ -385,13 +507,13 @@ def _labelled(batch: Sequence[Point], frame: pd.DataFrame, fields: Sequence[str]
     return pd.concat([pd.DataFrame(columns), frame.drop(columns="point")], axis=1)
 
 
-def _pair(point: Point) -> tuple[int, int]:
+def _pair(point: Point) -> Pair:
     return point.values["config_id"], point.seed
 
 
-def _pairs(part: pd.DataFrame) -> Iterator[tuple[int, int]]:
-    for config_id, seed in part[["config_id", "seed"]].drop_duplicates().itertuples(index=False):
-        yield int(config_id), int(seed)
+def _updates(bucket: Bucket, share: float) -> int:
+    """So many updates are this share of a run, at least one unless it is none."""
+    return max(round(share * bucket.train.num_updates), int(share > 0))
 
 
 # --- the folder -------------------------------------------------------------------------------------------------------
@@ -447,16 +569,6 @@ def _read_plan(folder: Path) -> dict[str, Any]:
     if content.get("format") != FORMAT:
         raise SettingError(f"{path} has another format than {FORMAT}, the one this version reads")
     return content
-
-
-def _parts(folder: Path, progress: Progress) -> Iterator[pd.DataFrame]:
-    """What earlier calls have left; a part that cannot be read is put aside, and run again."""
-    for path in metrics.parts(folder):
-        try:
-            yield pd.read_parquet(path)
-        except (OSError, ValueError):
-            progress.say(f"{path} is damaged: its runs are done again")
-            path.rename(path.with_suffix(".damaged"))
 
 
 @contextmanager

@@ -35,6 +35,16 @@ class SettingError(ValueError):
 _NONE: Any = None
 
 
+def is_key(leaf: Any) -> bool:
+    """Whether the leaf holds typed random keys."""
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def to_numpy(leaf: Any) -> np.ndarray:
+    """The leaf on the host, of typed keys their data."""
+    return np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
+
+
 class Transition(struct.PyTreeNode):
     """One environment step; stacked over a rollout, every leaf has the leading axes ``[num_steps, num_envs]``.
 

@@ -40,7 +40,7 @@ def test_each_run_is_its_own():
         for seed, coef in enumerate([0.5, 2.0, 1.0])
     ]
     found = {}
-    for batch, frame in run(program, points):
+    for batch, frame, _ in run(program, points):
         assert set(frame["point"]) == set(range(len(batch)))
         found |= {point.seed: frame[frame["point"] == number] for number, point in enumerate(batch)}
     one = setup(bonus)
@@ -55,7 +55,7 @@ def test_each_run_is_its_own():
 def test_chunks_cover_the_run_once(monkeypatch):
     monkeypatch.setattr(lanes, "CHUNK_STEPS", 4 * 12)
     program = Program(setup(total_steps=11 * 12), ["algo.ent_coef"], 1)
-    ((_, frame),) = run(program, [Point({"algo.ent_coef": 0.1}, 0)])
+    ((_, frame, _),) = run(program, [Point({"algo.ent_coef": 0.1}, 0)])
     assert list(frame["update"]) == list(range(1, 12))
     assert list(frame["env_steps"]) == list(range(12, 144, 12))
 

@@ -20,6 +20,7 @@ from purejaxrl import lanes, sweeps
 from purejaxrl.algos import PPO
 from purejaxrl.bonuses import E3B, RND, Counts
 from purejaxrl.progress import Progress
+from purejaxrl.results import Sweep
 from purejaxrl.search import LogUniform, Uniform
 from purejaxrl.types import SettingError
 
@@ -157,9 +158,9 @@ def test_proposed_configurations_run_and_go_on(tmp_path, monkeypatch):
     event, kept = threading.Event(), sweeps._Run._keep
     monkeypatch.setattr(sweeps.runs, "interruptible", lambda: _Given(event))
 
-    def keep(self, part, point):
-        kept(self, part, point)
-        if point.values["config_id"] >= 2:
+    def keep(self, part, train):
+        kept(self, part, train)
+        if part["config_id"].iloc[0] >= 2:
             event.set()
 
     monkeypatch.setattr(sweeps._Run, "_keep", keep)
@@ -172,6 +173,76 @@ def test_proposed_configurations_run_and_go_on(tmp_path, monkeypatch):
         sweep(search, out=tmp_path / "x", **tuned | {"samples": 6})
     with pytest.raises(SettingError, match=r"algo.learning_rate must be finite and > 0"):
         sweep({"algo.learning_rate": Uniform(-1.0, 1.0)}, **tuned)
+
+
+HALVED = {"algo.learning_rate": [1e-4, 1e-3, 1e-2, 0.1, 0.3], "algo.gamma": [0.9, 0.99]}
+
+
+def cartpole(**kwargs):
+    return sweep(HALVED, "CartPole-v1", LEARNER.replace(num_steps=16), total_steps=20 * 32, **kwargs)
+
+
+def test_each_rung_leaves_the_best(tmp_path, monkeypatch):
+    """Of 10 configurations 4 go on after 5 updates of 20, 2 after 10: those that the whole runs' prefixes say, and with
+    the rows that they have there. Stopped within the second rung, it goes on as it would have."""
+    whole = cartpole().frame
+    halved = {"rungs": (0.25, 0.5), "keep": 0.4}
+    found = cartpole(out=tmp_path / "halved", **halved)
+    left = set(range(10))
+    for updates, count in ((5, 4), (10, 2)):
+        prefix = Sweep(whole[whole["config_id"].isin(left) & (whole["update"] <= updates)], list(HALVED))
+        assert set(found.frame.loc[found.frame["update"] == updates, "config_id"]) == left
+        left = set(prefix.best(count)["config_id"])
+    assert set(found.frame.loc[found.frame["update"] == 20, "config_id"]) == left
+    same = [name for name in whole.columns if name != "seconds"]
+    ends = found.frame.groupby(["config_id", "seed"])["update"].transform("max")
+    merged = found.frame.assign(end=ends).merge(whole, on=["config_id", "seed", "update"], suffixes=("", "_whole"))
+    assert len(merged) == len(found.frame)
+    pd.testing.assert_frame_equal(
+        found.frame[same],
+        merged[[name if name in ("config_id", "seed", "update") else f"{name}_whole" for name in same]].set_axis(
+            same, axis=1
+        ),
+        check_exact=True,
+    )
+    best = found.best(None)
+    assert best["rung"].tolist() == [3] * 2 + [2] * 2 + [1] * 6
+    assert set(best["config_id"][:2]) == left
+
+    event, kept = threading.Event(), sweeps._Run._keep
+    monkeypatch.setattr(sweeps.runs, "interruptible", lambda: _Given(event))
+    monkeypatch.setattr(
+        sweeps._Run,
+        "_keep",
+        lambda self, part, train: (kept(self, part, train), part["rung"].max() == 2 and event.set()),
+    )
+    assert not cartpole(out=tmp_path / "x", **halved).complete
+    monkeypatch.undo()
+    first = tmp_path / "x" / "parts" / "0000000-0-1.parquet"
+    first.write_bytes(first.read_bytes()[:100])  # and what went on with it is lost too
+    again = cartpole(out=tmp_path / "x", **halved)
+    assert again.complete
+    same.append("rung")
+    pd.testing.assert_frame_equal(again.frame[same], found.frame[same], check_exact=True)
+    pd.testing.assert_frame_equal(purejaxrl.load(tmp_path / "x"), again.frame)
+    with pytest.raises(SettingError, match="of another sweep, which differs in rungs"):
+        cartpole(out=tmp_path / "x", rungs=(0.25, 0.75), keep=0.4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rungs": (0.5, 0.2)}, "rungs must grow, got 0.2 after 0.5"),
+        ({"rungs": (0.0,)}, "rungs must be finite and > 0"),
+        ({"rungs": (1.0,)}, "rungs must be"),
+        ({"rungs": 0.5}, "rungs must be shares of a run"),
+        ({"rungs": (0.5,), "keep": 1.0}, "keep must be"),
+        ({"rungs": (0.5,), "sampler": "tpe", "samples": 3}, "leave the sampler out"),
+    ],
+)
+def test_rungs_that_cannot_be(settings, message):
+    with pytest.raises(SettingError, match=message):
+        sweep(**settings)
 
 
 def test_ids_and_constructor_arguments():

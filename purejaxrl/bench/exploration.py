@@ -243,5 +243,5 @@ def _run_pair(pair: Pair, progress: Progress, interrupted: Any) -> None:
     program = pair.program()
     while (missing := pair.missing()) and not interrupted.is_set():
         phase = missing[0][0]
-        for points, frame in program.run([point for _, point in missing], progress, interrupted):
+        for points, frame, _ in program.run([point for _, point in missing], progress, interrupted):
             pair.add(phase, points, frame)
