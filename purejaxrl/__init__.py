@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from purejaxrl.envs import make as make
     from purejaxrl.evaluation import evaluate as evaluate
     from purejaxrl.metrics import load as load
+    from purejaxrl.population_based import pbt as pbt
     from purejaxrl.sweeps import sweep as sweep
     from purejaxrl.train import Result as Result
     from purejaxrl.train import make_train as make_train
@@ -24,6 +25,7 @@ _PUBLIC = {
     "load": "metrics",
     "make": "envs",
     "make_train": "train",
+    "pbt": "population_based",
     "restore": "checkpoint",
     "save": "checkpoint",
     "sweep": "sweeps",

@@ -239,8 +239,10 @@ def _flags(path: Path) -> list[str]:
     for name, value in content.items():
         if name == "search" and isinstance(value, dict):
             flags += ["--search", *(f"{field}={_searched(values)}" for field, values in value.items())]
+        elif isinstance(value, list) and not any(isinstance(one, (dict, list, bool)) for one in value):
+            flags += [f"--{name}", *map(str, value)]
         elif isinstance(value, (dict, list)):
-            raise SettingError(f"{path}: {name} must be one value; a search stands in the table [search]")
+            raise SettingError(f"{path}: {name} must be a value or some; a search stands in the table [search]")
         elif isinstance(value, bool):
             flags.append(
                 f"--{name}" if value else f"--{'.'.join([*name.split('.')[:-1], 'no-' + name.split('.')[-1]])}"

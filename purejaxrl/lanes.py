@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from purejaxrl.progress import Progress
 from purejaxrl.train import Train, TrainState
@@ -41,6 +41,7 @@ class Lanes:
         self.done = 0  # updates
         count = max(d for d in range(1, len(jax.devices()) + 1) if num_lanes % d == 0)
         mesh, lanes = Mesh(np.asarray(jax.devices()[:count]), ("lanes",)), PartitionSpec("lanes")
+        self._sharding = NamedSharding(mesh, lanes)
 
         def over_lanes(function, *, extra=0):
             def one(shared, own, lane, *rest):
@@ -56,8 +57,9 @@ class Lanes:
         start = jax.jit(over_lanes(lambda train, key: train.init(key)))
         chunk = jax.jit(over_lanes(self._updates, extra=1), donate_argnums=2)
         keys = lane_keys(range(num_lanes))
+        self.example = jax.eval_shape(start, shared, own, keys)  # shapes and dtypes of `state`
         self._start = start.lower(shared, own, keys)
-        self._chunk = chunk.lower(shared, own, jax.eval_shape(start, shared, own, keys), np.int32(1))
+        self._chunk = chunk.lower(shared, own, self.example, np.int32(1))
 
     def compile(self, progress: Progress) -> None:
         start = time.perf_counter()
@@ -84,6 +86,18 @@ class Lanes:
         self.done, self.state = 0, jax.block_until_ready(self._begin(self.shared, own, keys))
         self.run_seconds += time.perf_counter() - start
 
+    def gather(self, source: np.ndarray) -> None:
+        """Let each lane go on from the state of lane ``source[lane]``, a copy with randomness of its own."""
+
+        def copied(state):
+            key = state.key
+            state = jax.tree.map(lambda leaf: leaf[source], state)
+            lanes = np.arange(self.num_lanes)
+            fresh = jax.vmap(jax.random.fold_in)(state.key, lanes)
+            return state.replace(key=jax.vmap(jnp.where)(source == lanes, key, fresh))
+
+        self.state = jax.jit(copied, out_shardings=self._sharding)(self.state)
+
     def park(self) -> list[Parked]:
         """Every lane's state, on the host, for `unpark`."""
         leaves = jax.tree.leaves(self.state)
@@ -95,10 +109,14 @@ class Lanes:
         """Go on from states that `park` gave, of any lanes in any order, after `done` updates."""
         arrays = [np.stack(leaf) for leaf in zip(*lanes, strict=True)]
         wrapped = [
-            jax.random.wrap_key_data(array, impl=key) if key else array
+            jax.random.wrap_key_data(jnp.asarray(array), impl=key) if key else array
             for array, key in zip(arrays, self._keys, strict=True)
         ]
-        self.done, self.state = done, jax.tree.unflatten(jax.tree.structure(self.state), wrapped)
+        self.place(jax.tree.unflatten(jax.tree.structure(self.state), wrapped), done)
+
+    def place(self, state: Any, done: int) -> None:
+        """Go on from the state of all lanes after `done` updates, wherever its arrays are."""
+        self.done, self.state = done, jax.device_put(state, self._sharding)
 
     def advance(self, own: PyTree, until: int | None = None) -> dict[str, np.ndarray]:
         """Do one chunk more, or what is left up to `until` or the run's end: metrics ``[num_lanes, updates, ...]``."""

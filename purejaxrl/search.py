@@ -90,7 +90,7 @@ def configurations(search: Any, samples: int | None = None, seed: int = 0) -> li
         if random != (samples is not None):
             wrong = "search has distributions: say how many to draw" if random else "search is a grid, without draws"
             raise SettingError(f"samples: {wrong}, got {samples}")
-        return _draw(search, samples, seed) if random and samples is not None else _grid(search)
+        return draw(search, samples, seed) if random and samples is not None else _grid(search)
     if not isinstance(search, Sequence) or isinstance(search, str) or not all(isinstance(c, Mapping) for c in search):
         raise SettingError(f"search must be a mapping of fields or a sequence of configurations, got {search!r}")
     if samples is not None:
@@ -115,7 +115,7 @@ def _grid(search: Mapping[str, Any]) -> list[Configuration]:
     return _unique([dict(zip(fields, point, strict=True)) for point in itertools.product(*fields.values())])
 
 
-def _draw(search: Mapping[str, Any], samples: int, seed: int) -> list[Configuration]:
+def draw(search: Mapping[str, Any], samples: int, seed: int) -> list[Configuration]:
     check_int(samples, "samples", ge=1)
     check_int(seed, "search_seed", ge=0)
     columns = {}

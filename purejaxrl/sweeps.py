@@ -28,7 +28,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from purejaxrl import envs, files, metrics, runs
+from purejaxrl import envs, files, folders, metrics, runs
 from purejaxrl.lanes import Parked
 from purejaxrl.populations import Point, Program, Setup, check_parts, is_number, replaced
 from purejaxrl.progress import Progress
@@ -39,7 +39,7 @@ from purejaxrl.tuning import Tuner
 from purejaxrl.types import SettingError, check_choice, check_int, check_number
 
 Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
-FORMAT = 1
+PLAN = "sweep.json"
 MEMORY_SHARE = 0.7  # of what is free, unless told otherwise
 Pair = tuple[int, int]  # a configuration's id and a seed
 RUN_FIELDS = ("num_envs", "total_steps")  # searched without a component's name before them
@@ -101,6 +101,15 @@ class Base:
 
     def _constructor(self) -> list[str]:
         return list(envs.constructor_settings(self.env)) if isinstance(self.env, str) else []
+
+
+def make_base(env: Any, env_params: Any, env_settings: Any, *others: Any) -> Base:
+    """A Base of its fields in order, where they fit together."""
+    if env_settings and not isinstance(env, str):
+        raise SettingError("env_settings belong to an environment given by its id")
+    if env_params is not None and isinstance(env, str):
+        raise SettingError("env_params belong to an environment that is no id: use env_settings")
+    return Base(env, env_params, dict(env_settings or {}), *others)
 
 
 @dataclasses.dataclass
@@ -177,11 +186,7 @@ def sweep(
       SettingError: (a ValueError) where a setting is wrong, or `out` is of another sweep: before anything runs, and
         nothing in `out` is touched.
     """
-    base = Base(env, env_params, dict(env_settings or {}), learner, bonus, num_envs, total_steps, visits, resets)
-    if env_settings and not isinstance(env, str):
-        raise SettingError("env_settings belong to an environment given by its id")
-    if env_params is not None and isinstance(env, str):
-        raise SettingError("env_params belong to an environment that is no id: use env_settings")
+    base = make_base(env, env_params, env_settings, learner, bonus, num_envs, total_steps, visits, resets)
     numbers = list(range(seeds)) if isinstance(seeds, int) and not isinstance(seeds, bool) else list(_sequence(seeds))
     if not numbers:
         raise SettingError(f"seeds must be >= 1, or a sequence of seeds, got {seeds!r}")
@@ -199,7 +204,7 @@ def sweep(
         checked = _buckets(base, known, numbers, say=progress.say)
         proposed: _Proposals = _Fixed(known)
         stages = {"rungs": list(halving.rungs), "keep": halving.keep} if halving.rungs else {}
-        plan = _plan(base, numbers, list(known[0]), configurations=[runs.describe(one) for one in known], **stages)
+        plan = make_plan(base, numbers, list(known[0]), configurations=[runs.describe(one) for one in known], **stages)
     else:
         journal = None if folder is None else folder / "journal.log"
         proposed = Tuner(search, samples, batch, sampler, search_seed, journal)
@@ -207,17 +212,14 @@ def sweep(
         _buckets(base, corners(search), numbers, say=progress.say)
         checked = None
         how = {"samples": samples, "sampler": str(sampler), "batch": batch, "search_seed": search_seed}
-        plan = _plan(base, numbers, list(search), search=runs.describe(search), **how)
+        plan = make_plan(base, numbers, list(search), search=runs.describe(search), **how)
     limits = {"num_lanes": num_lanes, "memory": _free_memory() if memory_gb is None else memory_gb * 1e9}
     together = None if sampler is None else batch * len(numbers)
     run = _Run(base, numbers, list(plan["fields"]), folder, together, limits, halving, progress)
     if folder is None:
         return run.all(proposed, checked)
-    _check_folder(folder, plan)
-    with _locked(folder):
-        if not (folder / "sweep.json").exists():
-            (folder / "parts").mkdir(exist_ok=True)
-            runs.write_json(folder / "sweep.json", plan | {"versions": runs.versions()})
+    with folders.held(folder, PLAN, plan):
+        (folder / "parts").mkdir(exist_ok=True)
         return run.all(proposed, checked)
 
 
@@ -227,7 +229,7 @@ def read(out: str | os.PathLike) -> Sweep:
     Raises:
       SettingError: where it is none, or cannot be read.
     """
-    fields = _read_plan(Path(out))["fields"]
+    fields = folders.read(Path(out), PLAN)["fields"]
     return Sweep(metrics.load(out), fields, Path(out))
 
 
@@ -519,10 +521,9 @@ def _updates(bucket: Bucket, share: float) -> int:
 # --- the folder -------------------------------------------------------------------------------------------------------
 
 
-def _plan(base: Base, seeds: Sequence[int], fields: Sequence[str], **searched: Any) -> dict[str, Any]:
+def make_plan(base: Base, seeds: Sequence[int], fields: Sequence[str], **searched: Any) -> dict[str, Any]:
     """What makes two sweeps the same, as JSON can hold it."""
     plan = {
-        "format": FORMAT,
         "env": base.env if isinstance(base.env, str) else runs.describe(type(base.env)),
         "env_settings": runs.describe(base.env_settings),
         "env_params": runs.describe(base.env_params),
@@ -537,63 +538,6 @@ def _plan(base: Base, seeds: Sequence[int], fields: Sequence[str], **searched: A
         **searched,
     }
     return json.loads(json.dumps(plan))
-
-
-def _check_folder(folder: Path, plan: Mapping[str, Any]) -> None:
-    """Raise unless the folder is new, empty, or of this very sweep."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise SettingError(f"out: {folder} is a file; give a folder")
-    if not (folder / "sweep.json").exists():
-        if any(path.name != "lock" for path in folder.iterdir()):
-            raise SettingError(f"out: {folder} exists and is no sweep's folder; give another one, or remove it")
-        return
-    known = _read_plan(folder)
-    if changed := [name for name in {**plan, **known} if name != "versions" and known.get(name) != plan.get(name)]:
-        raise SettingError(
-            f"out: {folder} is of another sweep, which differs in {', '.join(changed)}; give another folder"
-        )
-
-
-def _read_plan(folder: Path) -> dict[str, Any]:
-    path = folder / "sweep.json"
-    try:
-        content = json.loads(path.read_text())
-    except OSError:
-        raise SettingError(f"{folder} is not a sweep's folder: it has no readable sweep.json") from None
-    except ValueError:
-        raise SettingError(f"{path} is damaged: not JSON") from None
-    if not isinstance(content, dict) or not content.get("fields"):
-        raise SettingError(f"{path} is damaged: it names no fields")
-    if content.get("format") != FORMAT:
-        raise SettingError(f"{path} has another format than {FORMAT}, the one this version reads")
-    return content
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder; the system frees it however the process ends.
-
-    Raises:
-      SettingError: where another process holds it, or it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / "lock").open("w")
-    except OSError as error:
-        raise SettingError(f"out: {folder} cannot be written: {error.strerror}") from None
-    with file:
-        try:
-            import fcntl
-        except ImportError:  # not a POSIX system
-            yield
-            return
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise SettingError(f"out: another process is at work in {folder}; wait for it, or stop it") from None
-        yield
 
 
 def _free_memory() -> float:

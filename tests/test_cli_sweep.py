@@ -9,7 +9,7 @@ import purejaxrl
 
 SIZES = ["--env.size", "4", "--num-envs", "2", "--algo.num-steps", "8", "--algo.hidden", "8", "--total-steps", "160"]
 FLAGS = ["--env", "DeepSea-bsuite", *SIZES, "--bonus", "counts", "--algo.no-anneal-lr", "--seeds", "2"]
-SEARCH = ["--search", "bonus.coef=0,1", "algo.num_epochs=1"]
+SEARCH = ["--search", "bonus.coef=0,1", "algo.num_epochs=1", "--rungs", "0.5", "--keep", "0.9"]
 FILE = """
 env = "DeepSea-bsuite"
 bonus = "counts"
@@ -17,6 +17,8 @@ bonus = "counts"
 num_envs = 2
 seeds = 2
 total_steps = 160
+rungs = [0.5]
+keep = 0.9
 "algo.num_steps" = 8
 "algo.hidden" = 8
 "algo.anneal_lr" = false
@@ -33,6 +35,7 @@ def test_flags_and_file_are_the_same_sweep(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "the best 2 configurations" in shown
     assert "bonus.coef" in shown
+    assert "rung" in shown
     assert "variance explained by each field alone" in shown
     frame = purejaxrl.load(out)
     assert frame.groupby(["config_id", "bonus.coef", "algo.num_epochs", "seed"]).ngroups == 4
@@ -63,6 +66,7 @@ def test_a_searched_constructor_argument_brings_its_defaults(tmp_path):
         ("--env CartPole-v1 --search algo.gamma=uniform(0.9,0.99)", "samples: search has distributions"),
         ("--env CartPole-v1 --search algo.gamma=0.9 --samples 3", "samples: search is a grid"),
         ("--env CartPole-v1 --search algo.gamma=0.9 --seeds 0", "seeds must be >= 1"),
+        ("--env CartPole-v1 --search algo.gamma=0.9 --rungs 0.5 0.2", "rungs must grow, got 0.2 after 0.5"),
         ("--env CartPole-v1 --search algo.gamma=0.9 --visits", "visits: the environment has no discretised state"),
         ("--env CartPol-v1 --search algo.gamma=0.9", "did you mean CartPole-v1"),
         ("--env CartPole-v1 --search algo.gamma=0.9 --out /dev/null/x", "out: /dev/null/x"),
@@ -81,7 +85,7 @@ def test_bad_input(arguments, message, tmp_path, monkeypatch, capsys):
     ("content", "message"),
     [
         ("env = ", "is not TOML"),
-        ('env = "CartPole-v1"\n[algo]\ngamma = 0.9', "algo must be one value; a search stands in the table [search]"),
+        ('env = "CartPole-v1"\n[algo]\ngamma = 0.9', "algo must be a value or some; a search stands in the table [search]"),
         ('env = "CartPole-v1"\nseed_s = 3\n[search]\n"algo.gamma" = [0.9]', "--seed-s"),
         ('env = "CartPole-v1"\n[search]\n"algo.gamma" = "normal(0, 1)"', "unknown value 'normal'"),
     ],

@@ -292,7 +292,7 @@ def test_other_folders_are_left_alone(whole, tmp_path):
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("all of it")
-    with pytest.raises(SettingError, match=r"exists and is no sweep's folder"):
+    with pytest.raises(SettingError, match=r"exists and has no sweep.json"):
         sweep(out=tmp_path / "mine")
     with pytest.raises(SettingError, match=r"is a file"):
         sweep(out=tmp_path / "mine" / "thesis.tex")

@@ -1,0 +1,187 @@
+"""Populations: who goes on from whom, with what, and that nothing else changes."""
+
+import os
+import subprocess
+import sys
+import threading
+import warnings
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+import purejaxrl
+from purejaxrl import population_based
+from purejaxrl.algos import PPO
+from purejaxrl.progress import Progress
+from purejaxrl.search import LogUniform
+from purejaxrl.types import SettingError
+
+LEARNER = PPO(num_steps=16, num_minibatches=2, num_epochs=1, hidden=(8,))
+SEARCH = {"algo.learning_rate": LogUniform(1e-4, 1e-1), "algo.gamma": [0.9, 0.95, 0.99]}
+SETTINGS = {"num_envs": 2, "total_steps": 8 * 32, "interval": 64, "members": 4, "seeds": 2, "quantile": 0.25}
+
+
+def train(**kwargs):
+    kwargs = {"search": SEARCH, **SETTINGS, "progress": Progress(Console(quiet=True)), **kwargs}
+    return purejaxrl.pbt("CartPole-v1", LEARNER, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    out = tmp_path_factory.mktemp("pbt") / "whole"
+    return train(out=out), out
+
+
+def spans(frame):
+    """The rows of each interval, in order."""
+    return [frame[(frame["update"] - 1) // 2 == number] for number in range(4)]
+
+
+def scores(rows):
+    """Per seed and member the mean return of the interval's episodes."""
+    total = (rows["episode_return"].fillna(0) * rows["num_episodes"]).groupby([rows["seed"], rows["config_id"]]).sum()
+    return total / rows["num_episodes"].groupby([rows["seed"], rows["config_id"]]).sum()
+
+
+def test_the_worst_goes_on_from_the_best_with_its_settings_changed(whole):
+    frame = whole[0].frame
+    assert frame.groupby(["seed", "config_id"])["update"].count().tolist() == [8] * 8
+    assert (spans(frame)[0]["parent"] == spans(frame)[0]["config_id"]).all()
+    moved = 0
+    for before, after in zip(spans(frame)[:-1], spans(frame)[1:], strict=True):
+        score = scores(before)
+        now = after.groupby(["seed", "config_id"]).first()
+        then = before.groupby(["seed", "config_id"]).first()
+        for (seed, member), row in now.iterrows():
+            if member != score[seed].idxmin():
+                assert row["parent"] == member
+                assert row[list(SEARCH)].tolist() == then.loc[(seed, member), list(SEARCH)].tolist()
+                continue
+            moved += 1
+            assert row["parent"] == score[seed].idxmax()
+            rate, taken = row["algo.learning_rate"], then.loc[(seed, row["parent"]), "algo.learning_rate"]
+            assert 1e-4 <= rate <= 1e-1
+            assert rate != taken
+            assert row["algo.gamma"] in SEARCH["algo.gamma"]
+    assert moved == 6
+
+
+def test_every_member_is_what_its_ancestors_make_it(whole):
+    """Against make_train, interval by interval: the parent's state, a key of its own, the settings of then."""
+    env, env_params = purejaxrl.make("CartPole-v1")
+
+    def made(rate, gamma):
+        learner = LEARNER.replace(learning_rate=rate, gamma=gamma)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return purejaxrl.make_train(env, learner, env_params=env_params, num_envs=2, total_steps=8 * 32)
+
+    begin = jax.jit(lambda rate, gamma, key: made(rate, gamma).init(key))
+    advance = jax.jit(lambda rate, gamma, state: made(rate, gamma).advance(state, 2))
+    frame = whole[0].frame[whole[0].frame["seed"] == 1]
+    states = {}
+    for rows in spans(frame):
+        new = {}
+        for member, of in rows.groupby("config_id"):
+            numbers, parent = of[list(SEARCH)].iloc[0].tolist(), of["parent"].iloc[0]
+            lane = 4 + member
+            if not states:
+                state = begin(*numbers, jax.random.key(lane))
+            elif parent == member:
+                state = states[member]
+            else:
+                state = states[parent].replace(key=jax.random.fold_in(states[parent].key, lane))
+            new[member], found = advance(*numbers, state)
+            for name in ("value_loss", "env_steps", "entropy"):
+                np.testing.assert_allclose(of[name], found[name], rtol=2e-4, atol=1e-6)
+        states = new
+
+
+def test_the_schedule_follows_the_ancestors(whole):
+    found = whole[0]
+    best = found.best()
+    assert best["score"].is_monotonic_decreasing
+    for seed in (0, 1):
+        way = found.schedule(seed)
+        assert way["update"].tolist() == list(range(1, 9))
+        assert way["config_id"].iloc[-1] == best[best["seed"] == seed]["config_id"].iloc[0]
+        for before, after in zip(spans(way)[:-1], spans(way)[1:], strict=True):
+            assert (after["parent"].iloc[0] == before["config_id"]).all()
+    with pytest.raises(SettingError, match="seed must be one of"):
+        found.schedule(2)
+
+
+def test_it_goes_on_where_it_was_stopped(whole, tmp_path, monkeypatch):
+    """Stopped after each of three chunks, and then from the state before, since the newest is damaged."""
+    event, advance = threading.Event(), population_based.Lanes.advance
+    monkeypatch.setattr(population_based.runs, "interruptible", lambda: _Given(event))
+    monkeypatch.setattr(population_based.Lanes, "advance", lambda self, *args: (event.set(), advance(self, *args))[1])
+    out = tmp_path / "x"
+    for _ in range(3):
+        event.clear()
+        assert not train(out=out).complete
+    monkeypatch.undo()
+    (max(out.glob("state-*")) / "manifest.json").write_text("{")
+    found = train(out=out)
+    assert found.complete
+    pd.testing.assert_frame_equal(found.frame, whole[0].frame, check_exact=True)
+    ordered = found.frame.sort_values(["config_id", "seed", "update"], ignore_index=True)
+    pd.testing.assert_frame_equal(purejaxrl.load(out), ordered, check_exact=True)
+    with pytest.raises(SettingError, match="of another sweep, which differs in interval"):
+        train(out=out, interval=96)
+
+
+class _Given:
+    def __init__(self, event):
+        self.event = event
+
+    def __enter__(self):
+        return self.event
+
+    def __exit__(self, *exception):
+        pass
+
+
+def test_two_devices(tmp_path):
+    """Odd numbers of lanes over two devices: states are gathered, parked and restored where they belong."""
+    code = """
+import shutil, sys, jax, purejaxrl
+from purejaxrl import population_based
+from purejaxrl.algos import PPO
+assert jax.device_count() == 2
+learner, out = PPO(num_steps=16, num_minibatches=2, num_epochs=1, hidden=(8,)), sys.argv[1]
+search, settings = {"algo.learning_rate": [1e-4, 1e-3, 1e-2]}, {"num_envs": 2, "total_steps": 256}
+found = purejaxrl.sweep("CartPole-v1", learner, search=search, rungs=(0.5,), keep=0.5, out=out + "/s", **settings)
+assert found.best(None)["rung"].tolist() == [2, 2, 1]
+kwargs = settings | {"search": search, "interval": 64, "members": 3, "out": out + "/p"}
+population_based.SAVE_SECONDS = -1  # save whenever it can
+whole = purejaxrl.pbt("CartPole-v1", learner, **kwargs)
+shutil.rmtree(out + "/p/state-0000008")  # as if it had been stopped before
+again = purejaxrl.pbt("CartPole-v1", learner, **kwargs)
+assert again.complete and again.frame.equals(whole.frame)
+"""
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=200, env=os.environ | flags)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"members": 1}, "members must be >= 2"),
+        ({"interval": 0}, "interval must be >= 1"),
+        ({"interval": 8 * 32}, "interval must be less than total_steps"),
+        ({"quantile": 0.6}, "quantile must be"),
+        ({"perturb": 1.0}, "perturb must be"),
+        ({"resample": 1.5}, "resample must be"),
+        ({"search": {}}, "search must map fields"),
+        ({"search": {"algo.learning_rat": [0.1]}}, "learning_rate"),
+        ({"search": {"algo.num_epochs": [1, 2]}}, "algo.num_epochs shapes the program"),
+        ({"search": {"algo.learning_rate": [0.1, -1.0]}}, "algo.learning_rate must be"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(SettingError, match=message):
+        train(**settings)
