@@ -85,7 +85,10 @@ def test_bad_input(arguments, message, tmp_path, monkeypatch, capsys):
     ("content", "message"),
     [
         ("env = ", "is not TOML"),
-        ('env = "CartPole-v1"\n[algo]\ngamma = 0.9', "algo must be a value or some; a search stands in the table [search]"),
+        (
+            'env = "CartPole-v1"\n[algo]\ngamma = 0.9',
+            "algo must be a value or some; a search stands in the table [search]",
+        ),
         ('env = "CartPole-v1"\nseed_s = 3\n[search]\n"algo.gamma" = [0.9]', "--seed-s"),
         ('env = "CartPole-v1"\n[search]\n"algo.gamma" = "normal(0, 1)"', "unknown value 'normal'"),
     ],
