@@ -44,6 +44,8 @@ class Train:
     """The first seed; the others follow it."""
     visits: bool = False
     """Count exactly how often each true state is visited (tabular environments)."""
+    log: tuple[Literal["jsonl", "tensorboard", "wandb", "trackio"], ...] = ()
+    """Where metrics go, too, while it trains: jsonl and tensorboard write into the folder."""
     out: Path | None = None
     """The run's folder; by default runs/ENV-ALGO-BONUS-N with the next free N."""
 
@@ -92,6 +94,8 @@ class Sweep:
     """Runs at once; chosen unless given."""
     memory_gb: float | None = None
     """What all runs at once may need; most of what is free unless given."""
+    log: tuple[Literal["jsonl", "tensorboard", "wandb", "trackio"], ...] = ()
+    """Where metrics go, too, while it trains: jsonl and tensorboard write into the folder."""
     out: Path | None = None
     """The folder; by default runs/sweep-ENV-ALGO-BONUS-N with the next free N."""
 
@@ -337,7 +341,7 @@ def _settings(settings: Any) -> dict[str, Any]:
 
 
 def _train(command: Train) -> None:
-    from purejaxrl import runs
+    from purejaxrl import runs, trackers
     from purejaxrl.progress import Progress
 
     config = runs.Config(
@@ -353,7 +357,7 @@ def _train(command: Train) -> None:
     )
     out = command.out or _next_folder(f"{command.env}-{command.algo}-{command.bonus}")
     progress = Progress()
-    summary = runs.run(config, out, progress)
+    summary = runs.run(config, out, progress, trackers.make(command.log, out))
     final = summary["final_return_mean"]
     shown = "no episode ended in the last tenth" if final is None else f"mean final return {final:.4g}"
     silent = sum(not math.isfinite(value) for value in summary["final_return_per_seed"])
@@ -375,7 +379,7 @@ def _sweep(command: Sweep) -> None:
     import numpy as np
     from rich.table import Table
 
-    from purejaxrl import envs, runs, search, sweeps
+    from purejaxrl import envs, runs, search, sweeps, trackers
     from purejaxrl.progress import Progress
     from purejaxrl.types import SettingError
 
@@ -408,6 +412,7 @@ def _sweep(command: Sweep) -> None:
         out=out,
         num_lanes=command.num_lanes,
         memory_gb=command.memory_gb,
+        trackers=trackers.make(command.log, out),
         progress=progress,
     )
     if np.isfinite(found.runs()["final_return"]).any():

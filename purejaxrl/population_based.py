@@ -13,7 +13,7 @@ import dataclasses
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from purejaxrl.lanes import Lanes, lane_keys
 from purejaxrl.populations import Program, check_parts, replaced
 from purejaxrl.progress import Progress
 from purejaxrl.search import LogUniform, Uniform
+from purejaxrl.trackers import Tracker, closing
 from purejaxrl.types import SettingError, check_int, check_number
 
 Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
@@ -97,6 +98,7 @@ def pbt(
     visits: Any = False,
     resets: Any = None,
     out: str | os.PathLike | None = None,
+    trackers: Sequence[Tracker] = (),
     progress: Progress | None = None,
 ) -> Population:
     """Train populations whose members learn from each other which settings are good, and when.
@@ -116,6 +118,7 @@ def pbt(
         next or the one before.
       resample: instead it is drawn anew with this probability.
       out: the folder; None keeps the results in memory alone.
+      trackers: where metrics go, too, as they come: :mod:`purejaxrl.trackers`, or one's own.
       progress: where to show what is going on; None: on stderr.
 
     Raises:
@@ -129,20 +132,22 @@ def pbt(
     if not isinstance(search, Mapping) or not search:
         raise SettingError(f"search must map fields to distributions or lists, got {search!r}")
     base = sweeps.make_base(env, env_params, env_settings, learner, bonus, num_envs, total_steps, visits, resets)
-    run = _Run(base, dict(search), members, seeds, interval, (quantile, perturb, resample), progress or Progress())
+    rules = quantile, perturb, resample
+    run = _Run(base, dict(search), members, seeds, interval, rules, trackers, progress or Progress())
     if out is None:
-        return run.all(None)
-    with folders.held(Path(out), PLAN, run.plan()):
+        with closing(trackers):
+            return run.all(None)
+    with folders.held(Path(out), PLAN, run.plan()), closing(trackers):
         return run.all(Path(out))
 
 
 class _Run:
     """One call's work."""
 
-    def __init__(self, base, space, members, seeds, interval, rules, progress):
+    def __init__(self, base, space, members, seeds, interval, rules, trackers, progress):
         self.base, self.space, self.members, self.seeds = base, space, members, seeds
         self.quantile, self.perturb, self.resample = rules
-        self.progress, self.fields = progress, list(space)
+        self.trackers, self.progress, self.fields = trackers, progress, list(space)
         self.setup = base.setup({})
         self.setup.check(self.fields)
         for corner in search.corners(space):
@@ -182,6 +187,8 @@ class _Run:
                     new = metrics.frame(found, range(count), first_update=before + 1)
                     frames.append(self._labelled(new, values, parents))
                     self.progress.advance((lanes.done - before) * per_update, new)
+                    for tracker in self.trackers:
+                        tracker.log(frames[-1], self.fields)
                     if folder and time.monotonic() - saved > SAVE_SECONDS:
                         self._save(lanes, frames, folder)
                         saved = time.monotonic()

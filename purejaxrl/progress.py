@@ -35,6 +35,7 @@ class Progress:
         self._done = self._total = 0
         self._started = self._last = 0.0
         self._return = np.nan
+        self.note = ""  # at the end of the line
 
     def __enter__(self) -> Progress:
         self._live.start()
@@ -82,6 +83,7 @@ class Progress:
             self._return = found.mean()
         rate = self._done / max(now - self._started, 1e-9)
         details = f"{self._done:,} of {self._total:,} steps, {rate:,.0f}/s, mean return {self._return:.4g}"
+        details += f", {self.note}" if self.note else ""
         assert self._task is not None
         self._live.update(self._task, completed=self._done, details=details)
         if not self.console.is_terminal and (now - self._last > PLAIN_SECONDS or self._done == self._total):

@@ -16,7 +16,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ import pandas as pd
 from purejaxrl import algos, checkpoint, discovery, envs, evaluation, expressions, files, metrics
 from purejaxrl.lanes import Lanes, lane_keys
 from purejaxrl.progress import Progress
+from purejaxrl.trackers import Tracker, closing
 from purejaxrl.train import Train, TrainState, make_train
 from purejaxrl.types import SettingError, check_choice, check_int
 
@@ -128,11 +129,12 @@ def read_config(folder: Path) -> Config:
     return config
 
 
-def run(config: Config, out: Path, progress: Progress) -> dict[str, Any]:
+def run(config: Config, out: Path, progress: Progress, trackers: Sequence[Tracker] = ()) -> dict[str, Any]:
     """Train every seed of `config` at once, fill the folder `out` and return the summary.
 
-    What was reached is saved every minute and at the end. An interrupt (Ctrl-C or SIGTERM) ends the run after the chunk
-    under way; a second one ends it at once. ``summary["interrupted"]`` tells.
+    What was reached is saved every minute and at the end, and metrics go to the trackers as they come. An interrupt
+    (Ctrl-C or SIGTERM) ends the run after the chunk under way; a second one ends it at once. ``summary["interrupted"]``
+    tells.
 
     Raises:
       SettingError: where a setting is wrong or `out` exists and is not an empty folder; nothing is written then.
@@ -147,7 +149,7 @@ def run(config: Config, out: Path, progress: Progress) -> dict[str, Any]:
         progress.say(str(warning.message))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingError(f"out: {out} exists and is not an empty folder; give another one, or remove it")
-    with interruptible() as interrupted, progress:
+    with interruptible() as interrupted, closing(trackers), progress:
         with progress.phase("tracing"):
             numbers = (parts.learner, parts.bonus, parts.env_params)
             lanes = Lanes(train, lambda numbers, own: _bind(config, parts, numbers), numbers, (), config.seeds)
@@ -166,6 +168,8 @@ def run(config: Config, out: Path, progress: Progress) -> dict[str, Any]:
                 first, before = lanes.done + 1, lanes.done
                 data.append(metrics.frame(lanes.advance(()), config.seed_numbers, first_update=first))
                 progress.advance((lanes.done - before) * lanes.per_update, data[-1])
+                for tracker in trackers:
+                    tracker.log(data[-1], ())
                 if time.monotonic() - saved > SAVE_SECONDS:
                     _save(config, out, lanes, data, progress, interrupted=True)
                     saved = time.monotonic()

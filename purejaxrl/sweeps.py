@@ -34,6 +34,7 @@ from purejaxrl.populations import Point, Program, Setup, check_parts, is_number,
 from purejaxrl.progress import Progress
 from purejaxrl.results import Sweep
 from purejaxrl.search import Configuration, configurations, corners
+from purejaxrl.trackers import Tracker, closing
 from purejaxrl.train import Train
 from purejaxrl.tuning import Tuner
 from purejaxrl.types import SettingError, check_choice, check_int, check_number
@@ -145,6 +146,7 @@ def sweep(
     out: str | os.PathLike | None = None,
     num_lanes: int | None = None,
     memory_gb: float | None = None,
+    trackers: Sequence[Tracker] = (),
     progress: Progress | None = None,
 ) -> Sweep:
     """Train every configuration of a search with every seed.
@@ -177,6 +179,7 @@ def sweep(
       out: the folder of the results; None keeps them in memory alone.
       num_lanes: runs at once; None chooses.
       memory_gb: what all lanes together may need; None means most of what is free.
+      trackers: where metrics go, too, as runs are done: :mod:`purejaxrl.trackers`, or one's own.
       progress: where to show what is going on; None: on stderr.
 
     Returns:
@@ -215,10 +218,11 @@ def sweep(
         plan = make_plan(base, numbers, list(search), search=runs.describe(search), **how)
     limits = {"num_lanes": num_lanes, "memory": _free_memory() if memory_gb is None else memory_gb * 1e9}
     together = None if sampler is None else batch * len(numbers)
-    run = _Run(base, numbers, list(plan["fields"]), folder, together, limits, halving, progress)
+    run = _Run(base, numbers, list(plan["fields"]), folder, together, limits, halving, trackers, progress)
     if folder is None:
-        return run.all(proposed, checked)
-    with folders.held(folder, PLAN, plan):
+        with closing(trackers):
+            return run.all(proposed, checked)
+    with folders.held(folder, PLAN, plan), closing(trackers):
         (folder / "parts").mkdir(exist_ok=True)
         return run.all(proposed, checked)
 
@@ -330,14 +334,17 @@ class _Run:
         together: int | None,
         limits: Mapping[str, Any],
         halving: Halving,
+        trackers: Sequence[Tracker],
         progress: Progress,
     ):
         self.base, self.seeds, self.fields, self.folder = base, seeds, fields, folder
-        self.together, self.limits, self.halving, self.progress = together, limits, halving, progress
+        self.together, self.limits, self.halving = together, limits, halving
+        self.trackers, self.progress = trackers, progress
         self.programs: dict[str, Program] = {}
         self.parts: list[Frame] = []
         self.updates: dict[Any, int] = {}  # by pair, how many of a run's updates are in the parts
         self.paused: dict[Pair, Parked] = {}  # at the last rung
+        self.returns: dict[int, tuple[dict[int, float], float]] = {}  # of each configuration, by seed, and their mean
         self.steps = 0  # of this call
 
     def all(self, proposed: _Proposals, checked: list[Bucket] | None) -> Sweep:
@@ -453,6 +460,19 @@ class _Run:
             name += f"-{int(first['rung'])}" if self.halving.rungs else ""
             with files.replacing(self.folder / "parts" / f"{name}.parquet") as temporary:
                 part.to_parquet(temporary, index=False)
+        for tracker in self.trackers:
+            tracker.log(part, self.fields)
+        self._note_best(Sweep(part, self.fields).runs())
+
+    def _note_best(self, done: Frame) -> None:
+        """Show the best configuration, by the mean over those of its seeds that are there."""
+        for row in done[np.isfinite(done["final_return"])].to_dict("records"):
+            of_seeds, _ = self.returns.get(row["config_id"], ({}, 0.0))
+            of_seeds[row["seed"]] = row["final_return"]
+            self.returns[row["config_id"]] = of_seeds, sum(of_seeds.values()) / len(of_seeds)
+        if self.returns:
+            best = max(self.returns, key=lambda number: self.returns[number][1])
+            self.progress.note = f"best so far {self.returns[best][1]:.4g}, configuration {best}"
 
     def _best(self, buckets: Sequence[Bucket], ids: Sequence[int], share: float) -> list[int]:
         """The configurations that go on after this share of a run."""
