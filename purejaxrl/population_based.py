@@ -192,7 +192,7 @@ class _Run:
                     if folder and time.monotonic() - saved > SAVE_SECONDS:
                         self._save(lanes, frames, folder)
                         saved = time.monotonic()
-            if folder:
+            if folder and lanes.done:
                 self._save(lanes, frames, folder)
         frame = pd.concat(frames, ignore_index=True).sort_values(["seed", "config_id", "update"], ignore_index=True)
         return Population(frame, self.fields, self.interval, folder, lanes.done == num_updates)
@@ -204,7 +204,10 @@ class _Run:
             try:
                 saved = checkpoint.restore(path, like)
             except checkpoint.CheckpointError as error:
-                self.progress.say(f"{error}: going on from the one before, or from the start")
+                self.progress.say(f"{error}; put aside: going on from the one before, or from the start")
+                aside = path.with_name(f"damaged-{path.name}")
+                shutil.rmtree(aside, ignore_errors=True)
+                path.rename(aside)
                 continue
             lanes.place(saved["lanes"], int(saved["done"]))
             frame: Frame = metrics.load(path.parent)

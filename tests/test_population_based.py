@@ -127,6 +127,7 @@ def test_it_goes_on_where_it_was_stopped(whole, tmp_path, monkeypatch):
     (max(out.glob("state-*")) / "manifest.json").write_text("{")
     found = train(out=out)
     assert found.complete
+    assert {path.name for path in out.glob("damaged-*")} == {"damaged-state-0000006"}
     pd.testing.assert_frame_equal(found.frame, whole[0].frame, check_exact=True)
     ordered = found.frame.sort_values(["config_id", "seed", "update"], ignore_index=True)
     pd.testing.assert_frame_equal(purejaxrl.load(out), ordered, check_exact=True)

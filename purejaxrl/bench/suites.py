@@ -8,7 +8,7 @@ from typing import Any
 
 from purejaxrl import algos, bonuses, envs
 
-COEFS = (0.3, 1.0, 3.0)  # of every bonus, in units of reward: all are divided by the std of their discounted return
+COEFS = (0.01, 0.1, 1.0)  # of every bonus, in units of reward: all are divided by the std of their discounted return
 EPSILONS = (0.02, 0.1, 0.3)
 LEARNING_RATE = 1e-3  # of every policy
 BONUS_LEARNING_RATE = 5e-4  # of everything that bonuses learn
