@@ -2,6 +2,7 @@
 
     python benchmarks/sweep.py                  # about five minutes on 2 cores; `.venv-rejax` as for learning.py
     python benchmarks/sweep.py --rejax-runs 0   # without rejax
+    python benchmarks/sweep.py --processes 20   # only: as many small sweeps in fresh processes; and what lanes need
 
 PPO on CartPole, 4 envs of 128 steps, 100,352 steps a run, 16 learning rates times 4 seeds. The three ways:
 
@@ -80,11 +81,43 @@ def rejax(runs):
     return (time.perf_counter() - start) / runs
 
 
+def processes(count):
+    """Seconds of each of so many small sweeps; one that has not ended after two minutes hangs, and raises."""
+    command = [sys.executable, "-m", "purejaxrl", "sweep", "--env", "CartPole-v1", "--num-envs", str(NUM_ENVS)]
+    command += ["--total-steps", "20480", "--seeds", "2", "--search", "algo.learning_rate=1e-4,1e-3,1e-2"]
+    seconds = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(count):
+            start, environment = time.perf_counter(), os.environ | {"XDG_CACHE_HOME": f"{folder}/cache"}
+            out = ["--out", f"{folder}/{number}"]
+            subprocess.run([*command, *out], check=True, env=environment, capture_output=True, timeout=120)
+            seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def memory(num_lanes, total_steps):
+    """Bytes that the program of so many lanes needs."""
+    import purejaxrl
+    from purejaxrl.algos import PPO as Learner
+    from purejaxrl.populations import Program, Setup
+    from purejaxrl.progress import Progress
+
+    setup = Setup(*purejaxrl.make("CartPole-v1"), Learner(**PPO), None, NUM_ENVS, total_steps)
+    return Program(setup, ["algo.learning_rate"], num_lanes, num_lanes=num_lanes).lanes(Progress()).memory()
+
+
 def main():
     parser = argparse.ArgumentParser(description="Compare a sweep with single runs; print what it gains.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rejax-runs", type=int, default=6)
+    parser.add_argument("--processes", type=int, default=0)
     args = parser.parse_args()
+    if args.processes:
+        found = processes(args.processes)
+        print(f"{len(found)} sweeps in fresh processes, none hangs: {min(found):.1f} to {max(found):.1f} s")
+        for lanes, steps in ((8, STEPS), (16, STEPS), (32, STEPS), (64, STEPS), (64, 10 * STEPS)):
+            print(f"{lanes} lanes, {steps:,} steps: {memory(lanes, steps) / 1e6:.1f} MB")
+        return
     runs = len(RATES) * SEEDS
     together, alone, cold, warm, compiling = [], [], [], [], []
     for _ in range(args.rounds):

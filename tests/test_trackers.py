@@ -54,9 +54,12 @@ class Mine:
 
 
 def test_a_sweep_tells_what_its_frame_has():
-    mine, search = Mine(), {"algo.learning_rate": [1e-3, 3e-3]}
-    settings = {"num_envs": 2, "total_steps": 72, "progress": Progress(Console(quiet=True))}
-    found = purejaxrl.sweep(probes.Clock(), LEARNER, search=search, trackers=[mine], **settings)
+    """And the progress line ends with the best configuration."""
+    mine, search, progress = Mine(), {"algo.learning_rate": [1e-3, 3e-3]}, Progress(Console(quiet=True))
+    settings = {"num_envs": 2, "total_steps": 72, "seeds": 2, "progress": progress}
+    found = purejaxrl.sweep("CartPole-v1", LEARNER, search=search, trackers=[mine], **settings)
+    best = found.best(1).iloc[0]
+    assert progress.note == f"best so far {best['final_return']:.4g}, configuration {best['config_id']:.0f}"
     told = pd.concat([rows for rows, _ in mine.rows]).sort_values(["config_id", "seed", "update"], ignore_index=True)
     pd.testing.assert_frame_equal(told, found.frame)
     assert mine.rows[0][1] == ["algo.learning_rate"]
