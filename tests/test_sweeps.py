@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 import purejaxrl
-from purejaxrl import lanes, sweeps
+from purejaxrl import folders, lanes, sweeps
 from purejaxrl.algos import PPO
 from purejaxrl.bonuses import E3B, RND, Counts
 from purejaxrl.progress import Progress
@@ -287,7 +287,7 @@ def test_other_folders_are_left_alone(whole, tmp_path):
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     with pytest.raises(SettingError, match=r"of another sweep, which differs in seeds"):
         sweep(out=out, seeds=3)
-    with pytest.raises(SettingError, match=r"differs in algo, fields, configurations"):
+    with pytest.raises(SettingError, match=r"differs in algo, configurations, fields"):
         sweep({"algo.gamma": [0.9]}, learner=LEARNER.replace(hidden=(9,)), out=out)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     (tmp_path / "mine").mkdir()
@@ -300,12 +300,12 @@ def test_other_folders_are_left_alone(whole, tmp_path):
     (tmp_path / "broken" / "sweep.json").write_text("{")
     with pytest.raises(SettingError, match=r"damaged: not JSON"):
         sweep(out=tmp_path / "broken")
-    with pytest.raises(SettingError, match=r"not a sweep's folder"):
+    with pytest.raises(SettingError, match=r"has no readable sweep.json"):
         sweeps.read(tmp_path)
 
 
 def test_two_at_once_are_one_too_many(whole):
-    with sweeps._locked(whole[1]), pytest.raises(SettingError, match="another process is at work"):
+    with folders._locked(whole[1]), pytest.raises(SettingError, match="another process is at work"):
         sweep(out=whole[1])
 
 
