@@ -75,13 +75,16 @@ def parts(folder: Path) -> list[Path]:
 
 def final_returns(data: pd.DataFrame) -> dict[int, float]:
     """Per seed, the mean return of the episodes that ended in the last tenth of the updates; NaN if none did."""
-    seed, update, count, value = (_column(data, name) for name in ("seed", "update", "num_episodes", "episode_return"))
-    last = (update > update.max() - max(int(update.max()) // 10, 1)) & (count > 0)
-    found = {}
-    for number in np.unique(seed):
-        rows = last & (seed == number)
-        found[int(number)] = float(np.average(value[rows], weights=count[rows])) if rows.any() else np.nan
-    return found
+    seed, update = _column(data, "seed"), _column(data, "update")
+    last = update > update.max() - max(int(update.max()) // 10, 1)
+    return {int(number): mean_return(data[last & (seed == number)]) for number in np.unique(seed)}
+
+
+def mean_return(data: Any) -> float:
+    """The mean return of the episodes that ended in these rows; NaN if none did."""
+    count, value = _column(data, "num_episodes"), _column(data, "episode_return")
+    there = count > 0
+    return float(np.average(value[there], weights=count[there])) if there.any() else np.nan
 
 
 def first_success(data: pd.DataFrame, threshold: float) -> dict[int, int | None]:

@@ -22,7 +22,7 @@ import pandas as pd
 
 from purejaxrl import checkpoint, folders, metrics, runs, search, sweeps
 from purejaxrl.lanes import Lanes, lane_keys
-from purejaxrl.populations import Program, check_parts, replaced
+from purejaxrl.populations import Program
 from purejaxrl.progress import Progress
 from purejaxrl.search import LogUniform, Uniform
 from purejaxrl.trackers import Tracker, closing
@@ -151,10 +151,7 @@ class _Run:
         self.setup = base.setup({})
         self.setup.check(self.fields)
         for corner in search.corners(space):
-            for name, value in corner.items():
-                part, *path = name.split(".")
-                if part != "env":
-                    check_parts(replaced(self.setup.components[part], path, value), part)
+            self.setup.check_values(corner)
         train = self.setup.bind(self.setup.components, {})
         self.interval, self.steps = max(interval // (base.num_envs * train.spec.num_steps), 1), interval
         self.num_updates = train.num_updates
@@ -278,8 +275,5 @@ def _states(folder: Path) -> list[Path]:
 
 def _score(of: Frame) -> float:
     """The mean return of the episodes that ended in an interval; where none did, or it diverged, less than any."""
-    there = of["num_episodes"].to_numpy() > 0
-    if not there.any():
-        return -np.inf
-    found = np.average(of["episode_return"].to_numpy()[there], weights=of["num_episodes"].to_numpy()[there])
-    return float(found) if np.isfinite(found) else -np.inf
+    found = metrics.mean_return(of)
+    return found if np.isfinite(found) else -np.inf

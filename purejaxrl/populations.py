@@ -73,6 +73,13 @@ class Setup:
             if not self.is_traced(dotted):
                 raise SettingError(f"{dotted} shapes the program: it cannot differ from lane to lane")
 
+    def check_values(self, values: Mapping[str, Any]) -> None:
+        """Raise :class:`SettingError` where a value of a component's field breaks its bounds."""
+        for dotted, value in values.items():
+            part, *path = dotted.split(".")
+            if part != "env":
+                check_parts(replaced(self.components[part], path, value), part)
+
     def is_traced(self, dotted: str) -> bool:
         """Whether the field is a number that can differ from lane to lane, or shapes the program.
 

@@ -30,7 +30,7 @@ import pandas as pd
 
 from purejaxrl import envs, files, folders, metrics, runs
 from purejaxrl.lanes import Parked
-from purejaxrl.populations import Point, Program, Setup, check_parts, is_number, replaced
+from purejaxrl.populations import Point, Program, Setup, is_number, replaced
 from purejaxrl.progress import Progress
 from purejaxrl.results import Sweep
 from purejaxrl.search import Configuration, configurations, corners
@@ -287,10 +287,7 @@ def _buckets(
         static = {name: value for name, value in found[numbers[0]].items() if name not in traced}
         setup = base.setup(static)
         for number in numbers:
-            for name in traced:
-                part, *path = name.split(".")
-                if part != "env":
-                    check_parts(replaced(setup.components[part], path, found[number][name]), part)
+            setup.check_values({name: found[number][name] for name in traced})
         points = [Point({"config_id": first + number, **found[number]}, seed) for number in numbers for seed in seeds]
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
@@ -419,8 +416,8 @@ class _Run:
             # As many lanes as if nothing were done yet: another number of them rounds otherwise.
             count = self.together or len(bucket.points)
             self.programs[bucket.key] = Program(bucket.setup, bucket.fields, count, **self.limits)
-        run = functools.partial(self.programs[bucket.key].run, progress=self.progress, interrupted=interrupted)
-        run = functools.partial(run, stop=_updates(bucket, shares[-1]))
+        common = {"progress": self.progress, "interrupted": interrupted, "stop": _updates(bucket, shares[-1])}
+        run = functools.partial(self.programs[bucket.key].run, **common)
         waiting = [point for point in points if _pair(point) in self.paused]
         others = [point for point in points if _pair(point) not in self.paused]
         start, states = _updates(bucket, ([0.0, *shares])[-2]), [self.paused[_pair(point)] for point in waiting]

@@ -1,5 +1,6 @@
 """Populations: who goes on from whom, with what, and that nothing else changes."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -117,7 +118,7 @@ def test_the_schedule_follows_the_ancestors(whole):
 def test_it_goes_on_where_it_was_stopped(whole, tmp_path, monkeypatch):
     """Stopped after each of three chunks, and then from the state before, since the newest is damaged."""
     event, advance = threading.Event(), population_based.Lanes.advance
-    monkeypatch.setattr(population_based.runs, "interruptible", lambda: _Given(event))
+    monkeypatch.setattr(population_based.runs, "interruptible", lambda: contextlib.nullcontext(event))
     monkeypatch.setattr(population_based.Lanes, "advance", lambda self, *args: (event.set(), advance(self, *args))[1])
     out = tmp_path / "x"
     for _ in range(3):
@@ -133,17 +134,6 @@ def test_it_goes_on_where_it_was_stopped(whole, tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(purejaxrl.load(out), ordered, check_exact=True)
     with pytest.raises(SettingError, match="of another sweep, which differs in interval"):
         train(out=out, interval=96)
-
-
-class _Given:
-    def __init__(self, event):
-        self.event = event
-
-    def __enter__(self):
-        return self.event
-
-    def __exit__(self, *exception):
-        pass
 
 
 def test_two_devices(tmp_path):

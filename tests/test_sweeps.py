@@ -1,5 +1,6 @@
 """Sweeps: what runs is what was asked for, once, and nothing that was computed is lost."""
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -92,7 +93,7 @@ def test_one_program_for_each_shape(monkeypatch):
 def test_an_interrupted_sweep_goes_on(whole, tmp_path, monkeypatch):
     """Interrupted after the first part, then damaged in another way: the rest comes out the same, to the bit."""
     event = threading.Event()
-    monkeypatch.setattr(sweeps.runs, "interruptible", lambda: _Given(event))
+    monkeypatch.setattr(sweeps.runs, "interruptible", lambda: contextlib.nullcontext(event))
     labelled = sweeps._labelled
     monkeypatch.setattr(sweeps, "_labelled", lambda *args: (event.set(), labelled(*args))[1])
     out = tmp_path / "x"
@@ -108,17 +109,6 @@ def test_an_interrupted_sweep_goes_on(whole, tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(purejaxrl.load(out), found.frame)
     same = [name for name in found.frame.columns if name != "seconds"]
     pd.testing.assert_frame_equal(found.frame[same], whole[0].frame[same], check_exact=True)
-
-
-class _Given:
-    def __init__(self, event):
-        self.event = event
-
-    def __enter__(self):
-        return self.event
-
-    def __exit__(self, *exception):
-        pass
 
 
 def test_a_killed_sweep_goes_on(tmp_path):
@@ -156,7 +146,7 @@ def test_proposed_configurations_run_and_go_on(tmp_path, monkeypatch):
     assert whole.frame.groupby(["config_id", "seed"]).ngroups == 10
     assert whole.frame.groupby("config_id")["algo.learning_rate"].nunique().eq(1).all()
     event, kept = threading.Event(), sweeps._Run._keep
-    monkeypatch.setattr(sweeps.runs, "interruptible", lambda: _Given(event))
+    monkeypatch.setattr(sweeps.runs, "interruptible", lambda: contextlib.nullcontext(event))
 
     def keep(self, part, train):
         kept(self, part, train)
@@ -210,7 +200,7 @@ def test_each_rung_leaves_the_best(tmp_path, monkeypatch):
     assert set(best["config_id"][:2]) == left
 
     event, kept = threading.Event(), sweeps._Run._keep
-    monkeypatch.setattr(sweeps.runs, "interruptible", lambda: _Given(event))
+    monkeypatch.setattr(sweeps.runs, "interruptible", lambda: contextlib.nullcontext(event))
     monkeypatch.setattr(
         sweeps._Run,
         "_keep",

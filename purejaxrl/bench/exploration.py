@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from purejaxrl import envs, files, runs
+from purejaxrl import envs, files, metrics, runs
 from purejaxrl.bench import tables
 from purejaxrl.bench.suites import METHODS, SUITES, Method, Task, make_bonus, make_learner
 from purejaxrl.populations import Point, Program, Setup
@@ -131,7 +131,7 @@ class Pair:
 def final_return(run: Frame) -> float:
     """Mean return of the episodes that ended in the last tenth of the updates; NaN if none did."""
     last = run[run["update"] > run["update"].max() - max(run["update"].max() // 10, 1)]
-    return _mean_return(np.asarray(last["episode_return"]), np.asarray(last["num_episodes"]))
+    return metrics.mean_return(last)
 
 
 def time_to_solve(run: Frame, threshold: float) -> float:
@@ -157,17 +157,12 @@ def choose(frame: Frame) -> float:
 
     def quality(index: int) -> tuple:
         of_value = [run for _, run in tuning[tuning["value"] == values[index]].groupby("seed")]
-        whole = [_mean_return(np.asarray(run["episode_return"]), np.asarray(run["num_episodes"])) for run in of_value]
+        whole = [metrics.mean_return(run) for run in of_value]
         final = [final_return(run) for run in of_value]
         means = (float(np.nan_to_num(np.mean(found), nan=-np.inf)) for found in (final, whole))
         return *(round(mean, 3) for mean in means), index == middle
 
     return float(values[max(range(len(values)), key=quality)])
-
-
-def _mean_return(returns: np.ndarray, counts: np.ndarray) -> float:
-    there = counts > 0
-    return float(np.average(returns[there], weights=counts[there])) if there.any() else np.nan
 
 
 def run(
