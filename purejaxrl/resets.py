@@ -30,11 +30,10 @@ class FreshResets(struct.PyTreeNode):
     def reset(
         self, state: PyTree, key: Array, done: Array, start: StartFn, current: tuple[PyTree, PyTree]
     ) -> tuple[PyTree, tuple[PyTree, PyTree]]:
-        num_envs = len(done)
-        fastest = max(num_envs // 16, 1) if jax.default_backend() == "cpu" else num_envs
-        at_once = min(self.at_once or fastest, num_envs)
+        num_envs, on_cpu = len(done), jax.default_backend() == "cpu"
+        at_once = min(self.at_once or (max(num_envs // 16, 1) if on_cpu else num_envs), num_envs)
         fresh = jax.vmap(lambda env: start(jax.random.fold_in(key, env)))
-        if at_once == num_envs:
+        if at_once == num_envs and not (on_cpu and num_envs == 1):
             keep = jax.vmap(lambda done, new, old: jax.tree.map(lambda *both: jnp.where(done, *both), new, old))
             return state, keep(done, fresh(jnp.arange(num_envs)), current)
 

@@ -61,3 +61,11 @@ def test_steps_without_an_end_reset_nobody():
         jax.block_until_ready(reset(jnp.arange(32) < count))
         jax.effects_barrier()
         assert len(calls) in (rows, rows // 4)  # a call under vmap is one for each row or one for all
+
+    alone = jax.tree.map(lambda x: x[:1], current)
+    reset = jax.jit(lambda done: FreshResets().reset((), jax.random.key(0), done, counted, alone)[1][0])
+    for done in (False, True):
+        calls.clear()
+        jax.block_until_ready(reset(jnp.array([done])))
+        jax.effects_barrier()
+        assert len(calls) == done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -13,28 +14,27 @@ from purejaxrl.envs.minigrid.engine import MiniGrid, State, start
 from purejaxrl.types import Array, check_int
 
 SIZE, SMALLEST, TRIES = 25, 4, 8  # of the grid, of a room with its walls, for a room after the first
+CHAINS = 8  # tried at once: a batch waits for its slowest lane, and one chain alone would keep it waiting
 
 
-class Chain(NamedTuple):
-    """Rooms placed so far; of the arrays' rows only the first `placed` count."""
+class Room(NamedTuple):
+    """Where a room is, int32 scalars, or ``[num_rooms]`` for the rooms of a level."""
 
-    top: Array  # int32 [num_rooms], walls included, as all four
+    top: Array  # walls included, as all four
     left: Array
     height: Array
     width: Array
-    door_y: Array  # int32 [num_rooms], the door by which one enters; the first room has none
+    door_y: Array  # of the door by which one enters; the first room has none
     door_x: Array
-    wall: Array  # int32, the wall of the last room that has its door: right, bottom, left, top
-    placed: Array  # int32
-    turn: Array  # int32, draws so far
+    wall: Array  # the one that has its door: right, bottom, left, top
 
 
 class MultiRoom(MiniGrid):
     """MiniGrid-MultiRoom: from the first room through `num_rooms` rooms to the goal in the last.
 
     MiniGrid adds room after room, each in up to eight tries, and begins again when a room finds no place. So it is
-    here, until a chain is whole: the loop ends for a batch when its last lane does. The first room is drawn from the
-    places where it fits, which is what beginning again makes of it.
+    here, with some chains at a time, of which the first whole one counts. The first room is drawn from the places where
+    it fits, which is what beginning again makes of it.
     """
 
     hard_exploration = "only the goal pays, rooms away"
@@ -50,7 +50,7 @@ class MultiRoom(MiniGrid):
         chain = self._chain(chain_key)
         rows, columns = drawing.rows_columns((SIZE, SIZE))
         wall = jnp.zeros((SIZE, SIZE), bool)
-        for top, left, height, width in zip(chain.top, chain.left, chain.height, chain.width, strict=True):
+        for top, left, height, width in zip(*chain[:4], strict=True):
             bottom, right = top + height - 1, left + width - 1
             wall |= ((rows == top) | (rows == bottom)) & (columns >= left) & (columns <= right)
             wall |= ((columns == left) | (columns == right)) & (rows >= top) & (rows <= bottom)
@@ -75,67 +75,67 @@ class MultiRoom(MiniGrid):
         )
         return start(drawing.put(grid, goal_y, goal_x, objects.GOAL), y, x, drawing.integer(turn, 0, 4))
 
-    def _chain(self, key: Array) -> Chain:
-        """A whole chain: rooms are added until the last has found its place."""
-        none = jnp.zeros(self.num_rooms, jnp.int32)
-        empty = Chain(*[none] * 6, *[jnp.zeros((), jnp.int32)] * 3)
+    def _chain(self, key: Array) -> Room:
+        """The rooms ``[num_rooms]`` of the first whole chain."""
 
-        def grow(chain: Chain) -> Chain:
-            u = jax.random.uniform(jax.random.fold_in(key, chain.turn), (TRIES * 2 + 2,))
-            first, (fits, more) = self._first_room(u[-2:], chain), self._next_room(u[:-2].reshape(2, TRIES), chain)
-            chain = jax.tree.map(lambda new, old: jnp.where((chain.placed == 0) | ~fits, new, old), first, more)
-            return chain._replace(turn=chain.turn + 1)
+        def try_some(carry: tuple[Array, Array, Room]) -> tuple[Array, Array, Room]:
+            turn = carry[0]
+            bits = jax.random.bits(jax.random.fold_in(key, turn), (CHAINS * self.num_rooms * TRIES,), jnp.uint32)
+            whole, rooms = jax.vmap(self._try)(bits.reshape(CHAINS, self.num_rooms, TRIES))
+            return turn + 1, whole.any(), jax.tree.map(lambda x: x[jnp.argmax(whole)], rooms)
 
-        return jax.lax.while_loop(lambda chain: chain.placed < self.num_rooms, grow, empty)
+        none = Room(*[jnp.zeros(self.num_rooms, jnp.int32)] * len(Room._fields))
+        return jax.lax.while_loop(lambda carry: ~carry[1], try_some, (jnp.int32(0), jnp.bool(False), none))[2]
 
-    def _first_room(self, u: Array, chain: Chain) -> Chain:
-        """A chain of one room, uniformly over sizes and places together; MiniGrid leaves the last row free."""
+    def _try(self, bits: Array) -> tuple[Array, Room]:
+        """A chain from random bits ``[num_rooms, TRIES]``, and whether each of its rooms has found a place."""
+        rooms, whole = [self._first_room(bits[0])], jnp.bool(True)
+        for one in bits[1:]:
+            fits = self._fits(self._next_room(one, rooms[-1]), rooms[:-1])
+            first = jnp.where(fits, jnp.arange(TRIES), TRIES).min()
+            whole &= first < TRIES
+            chosen = jnp.where(jnp.arange(TRIES) == first, one, 0).sum()
+            rooms.append(self._next_room(chosen, rooms[-1]))
+        return whole, jax.tree.map(lambda *x: jnp.stack(x), *rooms)
+
+    def _first_room(self, bits: Array) -> Room:
+        """Uniformly over sizes and places together; MiniGrid leaves the last row free."""
 
         def places(limit: int) -> np.ndarray:
             sizes = range(SMALLEST, self.max_room_size + 1)
             return np.array([(first, size) for size in sizes for first in range(SIZE - 2) if first + size <= limit])
 
         (top, height), (left, width) = (
-            jnp.asarray(table, jnp.int32)[drawing.integer(one, 0, len(table))]
-            for one, table in ((u[0], places(SIZE - 1)), (u[1], places(SIZE)))
+            jnp.asarray(table, jnp.int32)[one % len(table)]
+            for one, table in ((bits[0], places(SIZE - 1)), (bits[1], places(SIZE)))
         )
-        first = jnp.arange(self.num_rooms) == 0
-        placed = {"top": top, "left": left, "height": height, "width": width}
-        placed = {name: jnp.where(first, value, 0) for name, value in placed.items()}
+        none = jnp.zeros((), jnp.int32)
         # MiniGrid lets no chain leave its first room by the left wall.
-        return chain._replace(**placed, wall=jnp.int32(2), placed=jnp.int32(1))
+        return Room(top, left, height, width, door_y=none, door_x=none, wall=jnp.full((), 2, jnp.int32))
 
-    def _next_room(self, u: Array, chain: Chain) -> tuple[Array, Chain]:
-        """Whether one of the tries ``u [2, TRIES]`` fits, and the chain with the first that does."""
-        last = jnp.arange(self.num_rooms) == chain.placed - 1
-        top, left, height, width = (jnp.where(last, x, 0).sum() for x in chain[:4])
+    def _next_room(self, bits: Array, last: Room) -> Room:
+        """A try for the room after the last one, from 32 random bits, of any shape."""
         sizes = self.max_room_size - SMALLEST + 1
-        choice = drawing.integer(u[0], 0, 3 * sizes * sizes)
-        exit_wall, new_height, new_width = (
-            choice // sizes**2,
-            SMALLEST + choice // sizes % sizes,
-            SMALLEST + choice % sizes,
-        )
-        exit_wall += exit_wall >= chain.wall
+        choices = 3 * sizes * sizes
+        choice, u = (bits % choices).astype(jnp.int32), (bits // choices).astype(jnp.float32) / (2**32 / choices)
+        exit_wall, height, width = choice // sizes**2, SMALLEST + choice // sizes % sizes, SMALLEST + choice % sizes
+        exit_wall += exit_wall >= last.wall
         sideways = exit_wall % 2 == 0  # through the right or the left wall
         # Where along its wall the door is, then where along its own wall the new room has it.
-        along = u[1] * (jnp.where(sideways, height, width) - 2)
+        along = jnp.minimum(u, 1 - 2**-20) * (jnp.where(sideways, last.height, last.width) - 2)
         place = 1 + jnp.floor(along).astype(jnp.int32)
-        shift = drawing.integer(along % 1.0, 1, jnp.where(sideways, new_height, new_width) - 1)
-        door_y = top + jnp.where(sideways, place, jnp.where(exit_wall == 1, height - 1, 0))
-        door_x = left + jnp.where(sideways, jnp.where(exit_wall == 0, width - 1, 0), place)
-        new_top = door_y - jnp.where(sideways, shift, jnp.where(exit_wall == 1, 0, new_height - 1))
-        new_left = door_x - jnp.where(sideways, jnp.where(exit_wall == 0, 0, new_width - 1), shift)
+        shift = drawing.integer(along % 1.0, 1, jnp.where(sideways, height, width) - 1)
+        door_y = last.top + jnp.where(sideways, place, jnp.where(exit_wall == 1, last.height - 1, 0))
+        door_x = last.left + jnp.where(sideways, jnp.where(exit_wall == 0, last.width - 1, 0), place)
+        top = door_y - jnp.where(sideways, shift, jnp.where(exit_wall == 1, 0, height - 1))
+        left = door_x - jnp.where(sideways, jnp.where(exit_wall == 0, 0, width - 1), shift)
+        return Room(top, left, height, width, door_y, door_x, (exit_wall + 2) % 4)
 
-        fits = (new_top >= 0) & (new_left >= 0) & (new_left + new_width <= SIZE) & (new_top + new_height < SIZE)
-        for room in range(self.num_rooms - 2):  # the room before the new one is next to it by design
-            apart = (new_left + new_width < chain.left[room]) | (chain.left[room] + chain.width[room] <= new_left)
-            apart |= (new_top + new_height < chain.top[room]) | (chain.top[room] + chain.height[room] <= new_top)
-            fits &= apart | (room >= chain.placed - 1)
-        chosen = (jnp.cumsum(fits) == 1) & fits
-        new = [
-            jnp.where(chosen, x, 0).sum() for x in (new_top, new_left, new_height, new_width, door_y, door_x, exit_wall)
-        ]
-        here = jnp.arange(self.num_rooms) == chain.placed
-        arrays = (jnp.where(here, value, x) for value, x in zip(new[:6], chain[:6], strict=True))
-        return fits.any(), Chain(*arrays, wall=(new[6] + 2) % 4, placed=chain.placed + 1, turn=chain.turn)
+    def _fits(self, new: Room, others: list[Room]) -> Array:
+        """Whether rooms are on the grid and apart from the others: all but the last, which is next to them by design."""
+        right, bottom = new.left + new.width, new.top + new.height
+        fits = (new.top >= 0) & (new.left >= 0) & (right <= SIZE) & (bottom < SIZE)
+        for other in others:
+            apart = (right < other.left) | (other.left + other.width <= new.left)
+            fits &= apart | (bottom < other.top) | (other.top + other.height <= new.top)
+        return fits
