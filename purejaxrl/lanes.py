@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from purejaxrl import processes
 from purejaxrl.progress import Progress
 from purejaxrl.train import Train, TrainState
-from purejaxrl.types import PyTree, is_key, to_numpy
+from purejaxrl.types import PyTree, is_key
 
 Parked = list[np.ndarray]  # the leaves of one lane's state
 
@@ -71,7 +72,7 @@ class Lanes:
 
     def memory(self) -> float:
         """Bytes that the larger program needs, of all devices that share a memory."""
-        sharing = len(jax.devices()) if jax.default_backend() == "cpu" else 1
+        sharing = jax.local_device_count() if jax.default_backend() == "cpu" else 1
         found = [program.memory_analysis() for program in (self._begin, self._advance)]
         sizes = [
             one.argument_size_in_bytes + one.output_size_in_bytes + one.temp_size_in_bytes - one.alias_size_in_bytes
@@ -102,17 +103,17 @@ class Lanes:
         """Every lane's state, on the host, for `unpark`."""
         leaves = jax.tree.leaves(self.state)
         self._keys = [str(jax.random.key_impl(leaf)) if is_key(leaf) else "" for leaf in leaves]
-        arrays = [to_numpy(leaf) for leaf in leaves]
+        arrays = processes.to_host(leaves)
         return [[array[lane].copy() for array in arrays] for lane in range(self.num_lanes)]
 
     def unpark(self, lanes: Sequence[Parked], done: int) -> None:
         """Go on from states that `park` gave, of any lanes in any order, after `done` updates."""
-        arrays = [np.stack(leaf) for leaf in zip(*lanes, strict=True)]
+        arrays = jax.device_put([np.stack(leaf) for leaf in zip(*lanes, strict=True)], self._sharding)
         wrapped = [
-            jax.random.wrap_key_data(jnp.asarray(array), impl=key) if key else array
+            jax.random.wrap_key_data(array, impl=key) if key else array
             for array, key in zip(arrays, self._keys, strict=True)
         ]
-        self.place(jax.tree.unflatten(jax.tree.structure(self.state), wrapped), done)
+        self.place(jax.tree.unflatten(jax.tree.structure(self.example), wrapped), done)
 
     def place(self, state: Any, done: int) -> None:
         """Go on from the state of all lanes after `done` updates, wherever its arrays are."""
@@ -122,7 +123,7 @@ class Lanes:
         """Do one chunk more, or what is left up to `until` or the run's end: metrics ``[num_lanes, updates, ...]``."""
         start, count = time.perf_counter(), min(self.chunk, (until or self.train.num_updates) - self.done)
         self.state, found = self._advance(self.shared, own, self.state, np.int32(count))
-        found = {name: np.asarray(rows)[:, :count] for name, rows in found.items()}
+        found = {name: rows[:, :count] for name, rows in processes.to_host(found).items()}
         self.done += count
         self.run_seconds += time.perf_counter() - start
         return found

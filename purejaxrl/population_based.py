@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from purejaxrl import checkpoint, folders, metrics, runs, search, sweeps
+from purejaxrl import checkpoint, folders, metrics, processes, runs, search, sweeps
 from purejaxrl.lanes import Lanes, lane_keys
 from purejaxrl.populations import Program
 from purejaxrl.progress import Progress
@@ -124,6 +124,7 @@ def pbt(
     Raises:
       SettingError: (a ValueError) where a setting is wrong, or `out` is of something else, before anything runs.
     """
+    processes.check_alone("pbt")
     for value, label, least in ((members, "members", 2), (seeds, "seeds", 1), (interval, "interval", 1)):
         check_int(value, label, ge=least)
     check_number(quantile, "quantile", gt=0, le=0.5)

@@ -7,6 +7,7 @@ import math
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from typing import Any, NamedTuple
 
 import jax
@@ -177,6 +178,13 @@ class Program:
         wanted = num_lanes or -(-num_points // -(-num_points // most))  # equal shares, so that little is padding
         self.num_lanes = -(-wanted // devices) * devices
         self._lanes: Lanes | None = None
+        self._ahead: tuple[Lanes, Future] | None = None
+
+    def compile_ahead(self, thread: Executor, progress: Progress) -> None:
+        """Let a thread compile the programs for the first use to come, unless they are there."""
+        if self._lanes is None and self._ahead is None:
+            lanes = self._traced()
+            self._ahead = lanes, thread.submit(lanes.compile, progress)
 
     def lanes(self, progress: Progress) -> Lanes:
         """The compiled programs.
@@ -185,13 +193,12 @@ class Program:
           SettingError: where one lane per device alone needs more than `memory`.
         """
         while self._lanes is None:
-            setup = self.setup
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                train = setup.bind(setup.components, {})
-            own = {field: np.zeros(self.num_lanes, setup.dtype(field)) for field in self.fields}
-            lanes = Lanes(train, setup.bind, setup.components, own, self.num_lanes)
-            lanes.compile(progress)
+            if self._ahead is None:
+                lanes = self._traced()
+                lanes.compile(progress)
+            else:
+                (lanes, compiling), self._ahead = self._ahead, None
+                compiling.result()
             needed, devices = lanes.memory(), jax.device_count()
             if needed <= self.memory:
                 self._lanes = lanes
@@ -205,6 +212,14 @@ class Program:
                 progress.say(f"{self.num_lanes} lanes need {needed / 1e9:.2g} GB: {max(held, devices)} at once")
                 self.num_lanes = max(held, devices)
         return self._lanes
+
+    def _traced(self) -> Lanes:
+        setup = self.setup
+        with warnings.catch_warnings():  # which other threads would disturb: they compile only
+            warnings.simplefilter("ignore")
+            train = setup.bind(setup.components, {})
+        own = {field: np.zeros(self.num_lanes, setup.dtype(field)) for field in self.fields}
+        return Lanes(train, setup.bind, setup.components, own, self.num_lanes)
 
     @property
     def compile_seconds(self) -> float:
@@ -257,3 +272,4 @@ class Program:
             frame = pd.concat(found, ignore_index=True).rename(columns={"seed": "point"}).drop(columns="config_id")
             parked = lanes.park()[: len(batch)] if end < lanes.train.num_updates else []
             yield Batch(batch, frame.assign(seconds=(lanes.run_seconds - seconds) / len(batch)), parked)
+        lanes.state = None  # the next program's lanes may need the memory

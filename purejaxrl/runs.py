@@ -25,7 +25,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from purejaxrl import algos, checkpoint, discovery, envs, evaluation, expressions, files, metrics
+from purejaxrl import algos, checkpoint, discovery, envs, evaluation, expressions, files, metrics, processes
 from purejaxrl.lanes import Lanes, lane_keys
 from purejaxrl.progress import Progress
 from purejaxrl.trackers import Tracker, closing
@@ -139,6 +139,7 @@ def run(config: Config, out: Path, progress: Progress, trackers: Sequence[Tracke
     Raises:
       SettingError: where a setting is wrong or `out` exists and is not an empty folder; nothing is written then.
     """
+    processes.check_alone("train")
     check_int(config.seeds, "seeds", ge=1)
     check_int(config.seed, "seed", ge=0, le=2**31 - 1)
     parts = build(config)
@@ -341,17 +342,25 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+class Interrupt(threading.Event):
+    """Set by a signal; :meth:`is_set` is asked by all processes together, so that all of them stop at one place."""
+
+    def is_set(self) -> bool:
+        return processes.anywhere(super().is_set())
+
+
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
     """An event that the first SIGINT or SIGTERM sets; a second one raises KeyboardInterrupt."""
-    event = threading.Event()
+    event, signals = Interrupt(), []
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
 
     def handler(number, frame):
-        if event.is_set():
+        if signals:
             raise KeyboardInterrupt
+        signals.append(number)
         event.set()
 
     before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}

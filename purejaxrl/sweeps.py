@@ -20,6 +20,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -27,8 +28,9 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 import pandas as pd
+from rich.console import Console
 
-from purejaxrl import envs, files, folders, metrics, runs
+from purejaxrl import envs, files, folders, metrics, processes, runs
 from purejaxrl.lanes import Parked
 from purejaxrl.populations import Point, Program, Setup, is_number, replaced
 from purejaxrl.progress import Progress
@@ -200,7 +202,7 @@ def sweep(
     if memory_gb is not None:
         check_number(memory_gb, "memory_gb", 0)
     halving = _halving(rungs, keep, sampler)
-    progress = progress or Progress()
+    progress = progress or (Progress() if processes.is_first() else Progress(Console(quiet=True)))
     folder = None if out is None else Path(out)
     if sampler is None:
         known = configurations(search, samples, search_seed)
@@ -216,14 +218,15 @@ def sweep(
         checked = None
         how = {"samples": samples, "sampler": str(sampler), "batch": batch, "search_seed": search_seed}
         plan = make_plan(base, numbers, list(search), search=runs.describe(search), **how)
-    limits = {"num_lanes": num_lanes, "memory": _free_memory() if memory_gb is None else memory_gb * 1e9}
+    memory = processes.from_first(_free_memory) if memory_gb is None else memory_gb * 1e9
+    limits = {"num_lanes": num_lanes, "memory": memory}
     together = None if sampler is None else batch * len(numbers)
+    trackers = trackers if processes.is_first() else ()
     run = _Run(base, numbers, list(plan["fields"]), folder, together, limits, halving, trackers, progress)
     if folder is None:
         with closing(trackers):
             return run.all(proposed, checked)
-    with folders.held(folder, PLAN, plan), closing(trackers):
-        (folder / "parts").mkdir(exist_ok=True)
+    with processes.in_first(lambda: folders.held(folder, PLAN, plan)), closing(trackers):
         return run.all(proposed, checked)
 
 
@@ -346,7 +349,8 @@ class _Run:
 
     def all(self, proposed: _Proposals, checked: list[Bucket] | None) -> Sweep:
         """Run all that is proposed; `checked` are the first batch's buckets, where they are known."""
-        self._read()
+        if self.folder is not None:
+            self._read(self.folder)
         count = 0
         with runs.interruptible() as interrupted, self.progress:
             while not interrupted.is_set() and (new := proposed.ask()):
@@ -357,19 +361,27 @@ class _Run:
                     proposed.tell(self._returns(self.parts))
             complete = not interrupted.is_set()
         found = self._found(complete)
-        if self.folder is not None and self.steps:
+        if self.folder is not None and self.steps and processes.is_first():
             runs.write_json(self.folder / "summary.json", self._summary(found, count))
         return found
 
-    def _read(self) -> None:
+    def _read(self, folder: Path) -> None:
         """What earlier calls have left; a part that is damaged, or goes on with what is lost, is put aside."""
-        found: list[tuple[Path, Frame]] = []
-        for path in [] if self.folder is None else metrics.parts(self.folder):
-            with self._damaged(path):
-                found.append((path, pd.read_parquet(path)))
-        for path, part in sorted(found, key=lambda one: one[1]["update"].min()):
-            with self._damaged(path):
-                self._add(part)
+
+        def all_parts() -> Frame:
+            (folder / "parts").mkdir(exist_ok=True)
+            found: list[tuple[Path, Frame]] = []
+            for path in metrics.parts(folder):
+                with self._damaged(path):
+                    found.append((path, pd.read_parquet(path)))
+            for path, part in sorted(found, key=lambda one: one[1]["update"].min()):
+                with self._damaged(path):
+                    self._add(part)
+            return self._frame()
+
+        there = processes.frame_from_first(all_parts)
+        if len(there) and not self.parts:
+            self._add(there)
 
     @contextmanager
     def _damaged(self, path: Path) -> Iterator[None]:
@@ -383,10 +395,17 @@ class _Run:
     def _some(self, buckets: Sequence[Bucket], ids: Sequence[int], interrupted: threading.Event) -> None:
         """Run what is not done of these configurations; each rung leaves fewer of them."""
         shares = (*self.halving.rungs, 1.0)
-        with self.progress.training(self._steps_left(buckets, len(ids))):
+        with self.progress.training(self._steps_left(buckets, len(ids))), ThreadPoolExecutor(1) as thread:
             for rung, share in enumerate(shares, start=1):
-                for bucket in buckets:
-                    points = [point for point in bucket.points if point.values["config_id"] in ids]
+                wanted = [[point for point in bucket.points if point.values["config_id"] in ids] for bucket in buckets]
+                missing = [self._missing(*both, share) for both in zip(buckets, wanted, strict=True)]
+                due = [both for both in zip(buckets, missing, strict=True) if both[1]]
+                for (bucket, points), following in itertools.zip_longest(due, due[1:]):
+                    if interrupted.is_set():
+                        break
+                    self._program(bucket).lanes(self.progress)
+                    if following:
+                        self._program(following[0]).compile_ahead(thread, self.progress)
                     self._advance(bucket, points, shares[:rung], interrupted)
                 if interrupted.is_set() or share == 1:
                     break
@@ -407,17 +426,8 @@ class _Run:
         self, bucket: Bucket, points: Sequence[Point], shares: Sequence[float], interrupted: threading.Event
     ) -> None:
         """Bring these runs to the last of the shares, from where they pause at the one before, or from their start."""
-        points = self._missing(bucket, points, shares[-1])
-        if not points:
-            return
-        if bucket.key not in self.programs:
-            if bucket.key != "{}":
-                self.progress.say(f"{len(points)} runs of {bucket.key[1:-1]}")
-            # As many lanes as if nothing were done yet: another number of them rounds otherwise.
-            count = self.together or len(bucket.points)
-            self.programs[bucket.key] = Program(bucket.setup, bucket.fields, count, **self.limits)
         common = {"progress": self.progress, "interrupted": interrupted, "stop": _updates(bucket, shares[-1])}
-        run = functools.partial(self.programs[bucket.key].run, **common)
+        run = functools.partial(self._program(bucket).run, **common)
         waiting = [point for point in points if _pair(point) in self.paused]
         others = [point for point in points if _pair(point) not in self.paused]
         start, states = _updates(bucket, ([0.0, *shares])[-2]), [self.paused[_pair(point)] for point in waiting]
@@ -425,6 +435,15 @@ class _Run:
             self.paused |= zip(map(_pair, batch.points), batch.states, strict=False)
             part = _labelled(batch.points, batch.frame, self.fields)
             self._keep(part.assign(rung=len(shares)) if self.halving.rungs else part, bucket.train)
+
+    def _program(self, bucket: Bucket) -> Program:
+        if bucket.key not in self.programs:
+            # As many lanes as if nothing were done yet: another number of them rounds otherwise.
+            count = self.together or len(bucket.points)
+            self.programs[bucket.key] = Program(bucket.setup, bucket.fields, count, **self.limits)
+            if bucket.key != "{}":
+                self.progress.say(f"{len(bucket.points)} runs of {bucket.key[1:-1]}")
+        return self.programs[bucket.key]
 
     def _missing(self, bucket: Bucket, points: Sequence[Point], share: float) -> list[Point]:
         """Those whose metrics are not there up to this share of a run."""
@@ -452,7 +471,7 @@ class _Run:
         first = part.iloc[0]
         updates, starts = len(part), int((part["update"] == 1).sum())
         self.steps += train.spec.num_envs * (updates * train.spec.num_steps + starts * train.warmup)
-        if self.folder is not None:
+        if self.folder is not None and processes.is_first():
             name = f"{int(first['config_id']):07d}-{int(first['seed'])}"
             name += f"-{int(first['rung'])}" if self.halving.rungs else ""
             with files.replacing(self.folder / "parts" / f"{name}.parquet") as temporary:
@@ -490,12 +509,13 @@ class _Run:
         return dict(zip(best["config_id"].tolist(), best["final_return"].tolist(), strict=True))
 
     def _found(self, complete: bool) -> Sweep:
-        if not self.parts:
-            nothing = metrics.empty().assign(seconds=[], **{name: [] for name in self.fields})
-            return Sweep(nothing, self.fields, self.folder, complete=complete)
-        frame = pd.concat(self.parts, ignore_index=True)
-        frame = frame.sort_values(["config_id", "seed", "update"], ignore_index=True)
+        frame = self._frame().sort_values(["config_id", "seed", "update"], ignore_index=True)
         return Sweep(frame, self.fields, self.folder, complete=complete)
+
+    def _frame(self) -> Frame:
+        if not self.parts:
+            return metrics.empty().assign(seconds=[], **{name: [] for name in self.fields})
+        return pd.concat(self.parts, ignore_index=True)
 
     def _summary(self, found: Sweep, count: int) -> dict[str, Any]:
         run_seconds = sum(program.run_seconds for program in self.programs.values())

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from purejaxrl import search
+from purejaxrl import processes, search
 from purejaxrl.search import Choice, Configuration, LogUniform, Uniform
 from purejaxrl.types import SettingError, check_choice, check_int
 
@@ -39,6 +39,12 @@ class Tuner:
 
     def ask(self) -> list[Configuration]:
         """The next configurations; none when there were `samples`."""
+        params = processes.from_first(self._propose)
+        self._asked += len(params)
+        return [{name: self.choices[name].get(value, value) for name, value in one.items()} for one in params]
+
+    def _propose(self) -> list[dict[str, Any]]:
+        """The next batch as Optuna has it: its values are JSON's."""
         study = self.study
         if self._asked == 0 and study.trials:
             trials = study.trials
@@ -48,13 +54,12 @@ class Tuner:
                 study.sampler = self.sampler(self.seed + len(study.trials))
             count = min(self.batch, (self.samples or 0) - len(study.trials))
             trials = [study.ask(self.space) for _ in range(count)]
-        self._asked += len(trials)
-        return [
-            {name: self.choices[name].get(value, value) for name, value in trial.params.items()} for trial in trials
-        ]
+        return [dict(trial.params) for trial in trials]
 
     def tell(self, returns: Mapping[int, float]) -> None:
         """The mean return of each trial by its number, its configuration's id; the best is the highest."""
+        if not processes.is_first():
+            return
         states = self.optuna.trial.TrialState
         for trial in self.study.trials:
             if not trial.state.is_finished() and trial.number in returns:

@@ -64,7 +64,8 @@ ALLOWED = {
     "progress": set(),
     "caching": set(),
     "search": {"types"},
-    "tuning": {"types", "search"},
+    "processes": {"types"},
+    "tuning": {"types", "search", "processes"},
     "results": {"types", "metrics", "stats"},
 }
 TOP = {

@@ -90,6 +90,27 @@ def test_one_program_for_each_shape(monkeypatch):
     assert len(compiled) == 3
 
 
+def test_the_next_program_compiles_while_one_trains(monkeypatch):
+    """The second bucket's program is there, from another thread, before the first bucket's last run is."""
+    events, compile, keep = [], lanes.Lanes.compile, sweeps._Run._keep
+
+    def compiled(*args):
+        compile(*args)
+        events.append(threading.current_thread() is threading.main_thread())
+
+    def kept(self, part, train):
+        deadline = time.monotonic() + 60
+        while len(events) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        events.append("run")
+        keep(self, part, train)
+
+    monkeypatch.setattr(lanes.Lanes, "compile", compiled)
+    monkeypatch.setattr(sweeps._Run, "_keep", kept)
+    sweep(seeds=1)
+    assert events[:3] == [True, False, "run"]
+
+
 def test_an_interrupted_sweep_goes_on(whole, tmp_path, monkeypatch):
     """Interrupted after the first part, then damaged in another way: the rest comes out the same, to the bit."""
     event = threading.Event()

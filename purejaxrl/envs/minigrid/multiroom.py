@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -132,7 +131,7 @@ class MultiRoom(MiniGrid):
         return Room(top, left, height, width, door_y, door_x, (exit_wall + 2) % 4)
 
     def _fits(self, new: Room, others: list[Room]) -> Array:
-        """Whether rooms are on the grid and apart from the others: all but the last, which is next to them by design."""
+        """Whether rooms are on the grid and apart from the others: all but the last, which they touch by design."""
         right, bottom = new.left + new.width, new.top + new.height
         fits = (new.top >= 0) & (new.left >= 0) & (right <= SIZE) & (bottom < SIZE)
         for other in others:
