@@ -94,6 +94,12 @@ class Sweep:
     """Runs at once; chosen unless given."""
     memory_gb: float | None = None
     """What all runs at once may need; most of what is free unless given."""
+    on: Literal["local", "slurm", "ray"] | None = None
+    """Let other processes train: of this machine (local), or of others by an engine. All of them must see --out."""
+    workers: int = 2
+    """So many of them at a time."""
+    distributed: bool = False
+    """This command runs as several processes (srun, mpirun): spread the lanes over the devices of all of them."""
     log: tuple[Literal["jsonl", "tensorboard", "wandb", "trackio"], ...] = ()
     """Where metrics go, too, while it trains: jsonl and tensorboard write into the folder."""
     out: Path | None = None
@@ -219,6 +225,10 @@ def _main(argv: list[str]) -> None:
         caching.use()
     if verb == "sweep" and argv[1:] and argv[1].endswith(".toml"):
         argv = [verb, *_flags(Path(argv[1])), *argv[2:]]
+    if verb == "sweep" and "--distributed" in argv:  # before anything computes, as the parser does to know defaults
+        from purejaxrl import processes
+
+        processes.join()
     if verb not in ("train", "sweep"):
         command = _parse(argv, VERBS)
     else:
@@ -379,7 +389,7 @@ def _sweep(command: Sweep) -> None:
     import numpy as np
     from rich.table import Table
 
-    from purejaxrl import envs, runs, search, sweeps, trackers
+    from purejaxrl import envs, processes, runs, search, sweeps, trackers
     from purejaxrl.progress import Progress
     from purejaxrl.types import SettingError
 
@@ -392,7 +402,8 @@ def _sweep(command: Sweep) -> None:
     defaults = envs.settings(command.env, **constructor)
     differing = {name: value for name, value in chosen["env"].items() if value != defaults[name]}
     out = command.out or _next_folder(f"sweep-{command.env}-{command.algo}-{command.bonus}")
-    progress = Progress()
+    first = processes.is_first()
+    progress = Progress() if first else None
     found = sweeps.sweep(
         command.env,
         runs.make_learner(command.algo, chosen["algo"]),
@@ -412,9 +423,13 @@ def _sweep(command: Sweep) -> None:
         out=out,
         num_lanes=command.num_lanes,
         memory_gb=command.memory_gb,
-        trackers=trackers.make(command.log, out),
+        on=command.on,
+        workers=command.workers,
+        trackers=trackers.make(command.log, out) if first else (),
         progress=progress,
     )
+    if progress is None:
+        sys.exit(0 if found.complete else 130)
     if np.isfinite(found.runs()["final_return"]).any():
         best = found.best()
         console = _stdout()

@@ -30,6 +30,18 @@ def held(folder: Path, name: str, plan: Mapping[str, Any]) -> Iterator[None]:
         yield
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process is at work in the folder."""
+    import fcntl
+
+    with (folder / "lock").open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
 def read(folder: Path, name: str) -> dict[str, Any]:
     """The plan that the folder is of.
 

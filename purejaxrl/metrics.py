@@ -65,12 +65,22 @@ def load(out: str | os.PathLike) -> pd.DataFrame:
             frames.append(pd.read_parquet(path))
         except (OSError, ValueError) as error:
             raise SettingError(f"{path} cannot be read: {error}") from error
-    return pd.concat(frames, ignore_index=True).sort_values(["config_id", "seed", "update"], ignore_index=True)
+    key = ["config_id", "seed", "update"]
+    # Of a sweep whose caller was killed, workers elsewhere may have done what the next call has done again.
+    return pd.concat(frames, ignore_index=True).drop_duplicates(key).sort_values(key, ignore_index=True)
 
 
 def parts(folder: Path) -> list[Path]:
     """The files of a sweep's dataset, in order; none where the folder is no sweep's."""
     return sorted((folder / "parts").glob("[0-9]*.parquet")) if (folder / "sweep.json").is_file() else []
+
+
+def write_part(folder: Path, part: pd.DataFrame, suffix: str = "") -> None:
+    """Write rows of a sweep's dataset as a file of their own, named after their first run."""
+    first = part.iloc[0]
+    name = f"{int(first['config_id']):07d}-{int(first['seed'])}{suffix}.parquet"
+    with files.replacing(folder / "parts" / name) as temporary:
+        part.to_parquet(temporary, index=False)
 
 
 def final_returns(data: pd.DataFrame) -> dict[int, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from purejaxrl import metrics
+from purejaxrl import metrics, processes
 from purejaxrl.expressions import numbered
 from purejaxrl.lanes import Lanes, Parked, lane_keys
 from purejaxrl.progress import Progress
@@ -24,6 +25,7 @@ from purejaxrl.types import SettingError, check_choice, check_settings
 # Envs of all lanes of a CPU device: PPO on CartPole is 1.4 times as fast with 16 lanes of 4 envs as with one, and with
 # 64 envs a lane no faster with more of them.
 CPU_ENVS = 64
+MEMORY_SHARE = 0.7  # of what is free, unless told otherwise
 
 
 class Point(NamedTuple):
@@ -154,12 +156,36 @@ class Batch(NamedTuple):
     states: Sequence[Parked]
 
 
+def labelled(batch: Batch, fields: Sequence[str]) -> pd.DataFrame:
+    """The metrics as rows of a sweep's dataset: config_id, the searched fields, seed, and the rest."""
+    number, points = np.asarray(batch.frame["point"]), batch.points
+    ids = np.asarray([point.values["config_id"] for point in points], np.int64)[number]
+    columns: dict[str, Any] = {"config_id": ids}
+    for name in fields:
+        values = [point.values[name] for point in points]
+        plain = [value if is_number(value) or isinstance(value, str) else repr(value) for value in values]
+        columns[name] = pd.Series(plain).iloc[number].to_numpy()
+    columns["seed"] = np.asarray([point.seed for point in points], np.int64)[number]
+    return pd.concat([pd.DataFrame(columns), batch.frame.drop(columns="point")], axis=1)
+
+
+def free_memory() -> float:
+    """Bytes that lanes may take: of the first accelerator, or of the machine."""
+    stats = jax.local_devices()[0].memory_stats() if jax.default_backend() != "cpu" else None
+    if stats and "bytes_limit" in stats:
+        return MEMORY_SHARE * (stats["bytes_limit"] - stats.get("bytes_in_use", 0))
+    try:
+        return MEMORY_SHARE * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return math.inf
+
+
 class Program:
     """The runs of a setup that differ in `fields` and in their seeds: compiled at first use, for any number of them.
 
     `num_lanes` of them run at once, a multiple of the devices there are. Unless given: on an accelerator all
     `num_points`, on the CPU one per device, or more of runs with few envs. Where they need more than `memory` bytes,
-    fewer lanes are compiled again.
+    most of what is free unless given, fewer lanes are compiled again.
     """
 
     def __init__(
@@ -169,10 +195,11 @@ class Program:
         num_points: int,
         *,
         num_lanes: int | None = None,
-        memory: float = math.inf,
+        memory: float | None = None,
     ):
         setup.check(fields)
-        self.setup, self.fields, self.memory = setup, tuple(fields), memory
+        self.setup, self.fields = setup, tuple(fields)
+        self.memory = processes.from_first(free_memory) if memory is None else memory
         devices = jax.device_count()
         most = devices * max(CPU_ENVS // setup.num_envs, 1) if jax.default_backend() == "cpu" else num_points
         wanted = num_lanes or -(-num_points // -(-num_points // most))  # equal shares, so that little is padding

@@ -21,6 +21,18 @@ from purejaxrl.types import PyTree, SettingError, is_key, to_numpy
 T = TypeVar("T")
 
 
+def join() -> None:
+    """Become one of several processes, as their launcher's variables say (Slurm, Open MPI, TPU pods, Kubernetes).
+
+    Raises:
+      SettingError: where there is no such launcher, or the others cannot be reached.
+    """
+    try:
+        jax.distributed.initialize()
+    except (RuntimeError, ValueError) as error:
+        raise SettingError(f"distributed: start several processes with srun or mpirun; JAX says: {error}") from None
+
+
 def is_first() -> bool:
     """Whether this process writes files, shows progress and decides."""
     return jax.process_index() == 0

@@ -17,6 +17,7 @@ import itertools
 import json
 import math
 import os
+import shutil
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,14 +26,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import jax
 import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from purejaxrl import envs, files, folders, metrics, processes, runs
+from purejaxrl import engines, envs, folders, metrics, processes, runs
 from purejaxrl.lanes import Parked
-from purejaxrl.populations import Point, Program, Setup, is_number, replaced
+from purejaxrl.populations import Point, Program, Setup, is_number, labelled, replaced
 from purejaxrl.progress import Progress
 from purejaxrl.results import Sweep
 from purejaxrl.search import Configuration, configurations, corners
@@ -43,7 +43,6 @@ from purejaxrl.types import SettingError, check_choice, check_int, check_number
 
 Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
 PLAN = "sweep.json"
-MEMORY_SHARE = 0.7  # of what is free, unless told otherwise
 Pair = tuple[int, int]  # a configuration's id and a seed
 RUN_FIELDS = ("num_envs", "total_steps")  # searched without a component's name before them
 
@@ -148,6 +147,8 @@ def sweep(
     out: str | os.PathLike | None = None,
     num_lanes: int | None = None,
     memory_gb: float | None = None,
+    on: Any = None,
+    workers: int = 2,
     trackers: Sequence[Tracker] = (),
     progress: Progress | None = None,
 ) -> Sweep:
@@ -181,6 +182,9 @@ def sweep(
       out: the folder of the results; None keeps them in memory alone.
       num_lanes: runs at once; None chooses.
       memory_gb: what all lanes together may need; None means most of what is free.
+      on: who trains: None means this process, "slurm" and "ray" workers on other machines, "local" other processes of
+        this one; or an executor of submitit. All of them must see `out`.
+      workers: so many jobs at a time, where `on` is given.
       trackers: where metrics go, too, as runs are done: :mod:`purejaxrl.trackers`, or one's own.
       progress: where to show what is going on; None: on stderr.
 
@@ -202,6 +206,8 @@ def sweep(
     if memory_gb is not None:
         check_number(memory_gb, "memory_gb", 0)
     halving = _halving(rungs, keep, sampler)
+    if on is not None:
+        _check_engine(on, workers, out, halving)
     progress = progress or (Progress() if processes.is_first() else Progress(Console(quiet=True)))
     folder = None if out is None else Path(out)
     if sampler is None:
@@ -218,11 +224,11 @@ def sweep(
         checked = None
         how = {"samples": samples, "sampler": str(sampler), "batch": batch, "search_seed": search_seed}
         plan = make_plan(base, numbers, list(search), search=runs.describe(search), **how)
-    memory = processes.from_first(_free_memory) if memory_gb is None else memory_gb * 1e9
-    limits = {"num_lanes": num_lanes, "memory": memory}
+    limits = {"num_lanes": num_lanes, "memory": None if memory_gb is None else memory_gb * 1e9}
     together = None if sampler is None else batch * len(numbers)
     trackers = trackers if processes.is_first() else ()
-    run = _Run(base, numbers, list(plan["fields"]), folder, together, limits, halving, trackers, progress)
+    fields = list(plan["fields"])
+    run = _Run(base, numbers, fields, folder, together, limits, halving, on, workers, trackers, progress)
     if folder is None:
         with closing(trackers):
             return run.all(proposed, checked)
@@ -262,6 +268,16 @@ def _halving(rungs: Any, keep: Any, sampler: Any) -> Halving:
     if len(rungs) and sampler is not None:
         raise SettingError("rungs stop some of the configurations that are there at first: leave the sampler out")
     return Halving(tuple(map(float, rungs)), float(keep))
+
+
+def _check_engine(on: Any, workers: Any, out: Any, halving: Halving) -> None:
+    processes.check_alone("a sweep with on")
+    check_int(workers, "workers", ge=1)
+    engines.check(on)
+    if out is None:
+        raise SettingError("on: workers write into the sweep's folder: give out, a folder that all of them see")
+    if halving.rungs:
+        raise SettingError("rungs stop runs within one process: leave out on, or rungs")
 
 
 def _sequence(seeds: Any) -> Sequence[Any]:
@@ -334,23 +350,27 @@ class _Run:
         together: int | None,
         limits: Mapping[str, Any],
         halving: Halving,
+        on: Any,
+        workers: int,
         trackers: Sequence[Tracker],
         progress: Progress,
     ):
         self.base, self.seeds, self.fields, self.folder = base, seeds, fields, folder
         self.together, self.limits, self.halving = together, limits, halving
-        self.trackers, self.progress = trackers, progress
+        self.on, self.workers, self.trackers, self.progress = on, workers, trackers, progress
+        self.submit: engines.Submit | None = None
         self.programs: dict[str, Program] = {}
         self.parts: list[Frame] = []
         self.updates: dict[Any, int] = {}  # by pair, how many of a run's updates are in the parts
         self.paused: dict[Pair, Parked] = {}  # at the last rung
         self.returns: dict[int, tuple[dict[int, float], float]] = {}  # of each configuration, by seed, and their mean
-        self.steps = 0  # of this call
+        self.steps, self.worker_seconds = 0, 0.0  # of this call
 
     def all(self, proposed: _Proposals, checked: list[Bucket] | None) -> Sweep:
         """Run all that is proposed; `checked` are the first batch's buckets, where they are known."""
         if self.folder is not None:
             self._read(self.folder)
+            self.submit = None if self.on is None else engines.submitter(self.on, self.folder)
         count = 0
         with runs.interruptible() as interrupted, self.progress:
             while not interrupted.is_set() and (new := proposed.ask()):
@@ -360,6 +380,8 @@ class _Run:
                 if not interrupted.is_set():
                     proposed.tell(self._returns(self.parts))
             complete = not interrupted.is_set()
+        if complete and self.submit is not None and self.folder is not None:
+            shutil.rmtree(self.folder / engines.JOBS, ignore_errors=True)
         found = self._found(complete)
         if self.folder is not None and self.steps and processes.is_first():
             runs.write_json(self.folder / "summary.json", self._summary(found, count))
@@ -400,6 +422,9 @@ class _Run:
                 wanted = [[point for point in bucket.points if point.values["config_id"] in ids] for bucket in buckets]
                 missing = [self._missing(*both, share) for both in zip(buckets, wanted, strict=True)]
                 due = [both for both in zip(buckets, missing, strict=True) if both[1]]
+                if self.submit is not None and due:
+                    self._elsewhere(due, interrupted)
+                    due = []
                 for (bucket, points), following in itertools.zip_longest(due, due[1:]):
                     if interrupted.is_set():
                         break
@@ -433,8 +458,40 @@ class _Run:
         start, states = _updates(bucket, ([0.0, *shares])[-2]), [self.paused[_pair(point)] for point in waiting]
         for batch in itertools.chain(run(waiting, start=start, states=states), run(others)):
             self.paused |= zip(map(_pair, batch.points), batch.states, strict=False)
-            part = _labelled(batch.points, batch.frame, self.fields)
+            part = labelled(batch, self.fields)
             self._keep(part.assign(rung=len(shares)) if self.halving.rungs else part, bucket.train)
+
+    def _elsewhere(self, due: Sequence[tuple[Bucket, list[Point]]], interrupted: threading.Event) -> None:
+        """Let an engine's workers do these runs, and take in what they write as it comes."""
+        assert self.folder is not None
+        assert self.submit is not None
+        total, jobs, trains = sum(len(points) for _, points in due), [], {}
+        for bucket, points in due:
+            trains |= {point.values["config_id"]: bucket.train for point in points}
+            for number in range(pieces := max(round(self.workers * len(points) / total), 1)):
+                job = engines.Job(
+                    folder=str(self.folder.absolute()),
+                    setup=bucket.setup,
+                    traced=bucket.fields,
+                    fields=self.fields,
+                    points=points[number * len(points) // pieces : (number + 1) * len(points) // pieces],
+                    num_points=self.together or len(bucket.points),
+                    watched=self.on == "local",
+                    **self.limits,
+                )
+                jobs.append(job)
+        self.progress.say(f"{total} runs as {len(jobs)} jobs, {min(self.workers, len(jobs))} at a time")
+        seen = set(metrics.parts(self.folder))
+        for _ in engines.finish(self.submit, jobs, self.workers, interrupted, self.progress.say):
+            for path in set(metrics.parts(self.folder)) - seen:
+                seen.add(path)
+                part, before = self._add(pd.read_parquet(path)), self.steps
+                if len(part):
+                    self._tell(part, trains[part["config_id"].iloc[0]])
+                    self.worker_seconds += part.groupby(["config_id", "seed"])["seconds"].first().sum()
+                    self.progress.advance(self.steps - before, part)
+        if not interrupted.is_set() and any(self._missing(bucket, points, 1.0) for bucket, points in due):
+            raise SettingError(f"on: what the workers did is not in {self.folder}: it must be a folder that they share")
 
     def _program(self, bucket: Bucket) -> Program:
         if bucket.key not in self.programs:
@@ -467,15 +524,16 @@ class _Run:
         return part
 
     def _keep(self, part: Frame, train: Train) -> None:
+        """Take rows in that are new, and write them."""
         part = self._add(part)
-        first = part.iloc[0]
+        if self.folder is not None and processes.is_first():
+            metrics.write_part(self.folder, part, f"-{int(part['rung'].iloc[0])}" if self.halving.rungs else "")
+        self._tell(part, train)
+
+    def _tell(self, part: Frame, train: Train) -> None:
+        """Count new rows, and show them to who wants to know."""
         updates, starts = len(part), int((part["update"] == 1).sum())
         self.steps += train.spec.num_envs * (updates * train.spec.num_steps + starts * train.warmup)
-        if self.folder is not None and processes.is_first():
-            name = f"{int(first['config_id']):07d}-{int(first['seed'])}"
-            name += f"-{int(first['rung'])}" if self.halving.rungs else ""
-            with files.replacing(self.folder / "parts" / f"{name}.parquet") as temporary:
-                part.to_parquet(temporary, index=False)
         for tracker in self.trackers:
             tracker.log(part, self.fields)
         self._note_best(Sweep(part, self.fields).runs())
@@ -518,7 +576,7 @@ class _Run:
         return pd.concat(self.parts, ignore_index=True)
 
     def _summary(self, found: Sweep, count: int) -> dict[str, Any]:
-        run_seconds = sum(program.run_seconds for program in self.programs.values())
+        run_seconds = self.worker_seconds + sum(program.run_seconds for program in self.programs.values())
         return {
             "configurations": count,
             "runs": count * len(self.seeds),
@@ -531,19 +589,6 @@ class _Run:
             "run_seconds": run_seconds,
             "versions": runs.versions(),
         }
-
-
-def _labelled(batch: Sequence[Point], frame: pd.DataFrame, fields: Sequence[str]) -> pd.DataFrame:
-    """Metrics of points as rows of the dataset: config_id, the searched fields, seed, and the rest."""
-    number = np.asarray(frame["point"])
-    ids = np.asarray([point.values["config_id"] for point in batch], np.int64)[number]
-    columns: dict[str, Any] = {"config_id": ids}
-    for name in fields:
-        values = [point.values[name] for point in batch]
-        plain = [value if is_number(value) or isinstance(value, str) else repr(value) for value in values]
-        columns[name] = pd.Series(plain).iloc[number].to_numpy()
-    columns["seed"] = np.asarray([point.seed for point in batch], np.int64)[number]
-    return pd.concat([pd.DataFrame(columns), frame.drop(columns="point")], axis=1)
 
 
 def _pair(point: Point) -> Pair:
@@ -575,14 +620,3 @@ def make_plan(base: Base, seeds: Sequence[int], fields: Sequence[str], **searche
         **searched,
     }
     return json.loads(json.dumps(plan))
-
-
-def _free_memory() -> float:
-    """Bytes that lanes may take: of the first accelerator, or of the machine."""
-    stats = jax.devices()[0].memory_stats() if jax.default_backend() != "cpu" else None
-    if stats and "bytes_limit" in stats:
-        return MEMORY_SHARE * (stats["bytes_limit"] - stats.get("bytes_in_use", 0))
-    try:
-        return MEMORY_SHARE * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return math.inf

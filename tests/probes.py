@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,7 +12,9 @@ import jax.numpy as jnp
 from flax import struct
 from gymnax.environments import environment, spaces
 
+from purejaxrl.algos import PPO
 from purejaxrl.envs import MultiDiscrete
+from purejaxrl.types import static
 
 
 @struct.dataclass
@@ -218,3 +223,16 @@ class Endings(Probe):
 class ContinuousEndings(Endings):
     def action_space(self, params=None):
         return spaces.Box(-1.0, 3.0, (2,))
+
+
+class Mortal(PPO):
+    """PPO, but the first worker that makes a program of it is killed."""
+
+    grave: str = static("")
+
+    def init(self, key, spec):
+        path = Path(self.grave)
+        if path.exists() and path.read_text() != str(os.getpid()):
+            path.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().init(key, spec)

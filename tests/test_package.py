@@ -76,6 +76,7 @@ TOP = {
     "populations",
     "population_based",
     "folders",
+    "engines",
     "sweeps",
     "bench",
     "report",

@@ -7,6 +7,7 @@ import sys
 
 import pandas as pd
 import pytest
+from commands import main
 
 import purejaxrl
 from purejaxrl import processes
@@ -71,24 +72,32 @@ print(len(found.frame), sum(found.best()["final_return"]))
 """
 
 
-def _together(count, out):
-    """Run the program in so many processes that have four devices in all, and return what each printed."""
+def _free_port():
     with socket.socket() as free:
         free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    environ = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={4 // count}", "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-c", PROGRAM, str(count)]
+        return str(free.getsockname()[1])
+
+
+def _run(commands, environs):
+    """Run the processes together and return what each printed."""
     started = [
-        subprocess.Popen([*command, str(number), str(port), str(out)], env=environ, stdout=subprocess.PIPE, text=True)
-        for number in range(count)
+        subprocess.Popen([sys.executable, *command], env=os.environ | environ, stdout=subprocess.PIPE, text=True)
+        for command, environ in zip(commands, environs, strict=True)
     ]
     try:
         printed = [process.communicate(timeout=270)[0] for process in started]
     finally:
         for process in started:
             process.kill()
-    assert [process.returncode for process in started] == [0] * count
-    return [lines.splitlines()[-1] for lines in printed]
+    assert [process.returncode for process in started] == [0] * len(started)
+    return printed
+
+
+def _together(count, out):
+    """Run the program in so many processes that have four devices in all, and return the last line of each."""
+    port, flags = _free_port(), {"XLA_FLAGS": f"--xla_force_host_platform_device_count={4 // count}"}
+    commands = [["-c", PROGRAM, str(count), str(number), port, str(out)] for number in range(count)]
+    return [lines.splitlines()[-1] for lines in _run(commands, [flags] * count)]
 
 
 @pytest.mark.timeout(560)
@@ -110,3 +119,21 @@ def test_alone_nothing_is_asked_of_others():
     assert processes.from_first(lambda: processes) is processes  # no JSON value
     assert processes.anywhere(True)
     assert not processes.anywhere(False)
+
+
+def test_the_command_line_joins_its_launcher(tmp_path):
+    """With the variables that Slurm sets; one process writes and prints."""
+    options = "--env CartPole-v1 --search algo.gamma=0.9,0.99 --seeds 2 --total-steps 512 --algo.num-steps 16"
+    command = ["-m", "purejaxrl", "sweep", *options.split(), "--distributed", "--out", str(tmp_path / "x")]
+    job = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "2", "SLURM_STEP_NODELIST": "localhost", "SLURM_NODEID": "0"}
+    job["JAX_COORDINATOR_ADDRESS"] = f"localhost:{_free_port()}"
+    tasks = [job | {"SLURM_PROCID": number, "SLURM_LOCALID": number} for number in "01"]
+    first, second = _run([command] * 2, tasks)
+    assert "the best 2 configurations" in first
+    assert all(line.startswith("[Gloo]") for line in second.splitlines())  # which JAX's own library prints
+    assert purejaxrl.load(tmp_path / "x").groupby(["config_id", "seed"]).ngroups == 4
+
+
+def test_no_launcher(capsys):
+    assert main("sweep", "--env", "CartPole-v1", "--search", "algo.gamma=0.9", "--distributed") == 2
+    assert "distributed: start several processes with srun or mpirun" in capsys.readouterr().err

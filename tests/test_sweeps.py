@@ -115,8 +115,8 @@ def test_an_interrupted_sweep_goes_on(whole, tmp_path, monkeypatch):
     """Interrupted after the first part, then damaged in another way: the rest comes out the same, to the bit."""
     event = threading.Event()
     monkeypatch.setattr(sweeps.runs, "interruptible", lambda: contextlib.nullcontext(event))
-    labelled = sweeps._labelled
-    monkeypatch.setattr(sweeps, "_labelled", lambda *args: (event.set(), labelled(*args))[1])
+    labelled = sweeps.labelled
+    monkeypatch.setattr(sweeps, "labelled", lambda *args: (event.set(), labelled(*args))[1])
     out = tmp_path / "x"
     part = sweep(out=out)
     assert not part.complete
