@@ -83,11 +83,14 @@ def write_part(folder: Path, part: pd.DataFrame, suffix: str = "") -> None:
         part.to_parquet(temporary, index=False)
 
 
-def final_returns(data: pd.DataFrame) -> dict[int, float]:
-    """Per seed, the mean return of the episodes that ended in the last tenth of the updates; NaN if none did."""
-    seed, update = _column(data, "seed"), _column(data, "update")
-    last = update > update.max() - max(int(update.max()) // 10, 1)
-    return {int(number): mean_return(data[last & (seed == number)]) for number in np.unique(seed)}
+def final_returns(data: Any, by: Sequence[str] = ("seed",)) -> pd.Series:
+    """Of each run, the mean return of the episodes that ended in the last tenth of its updates; NaN if none did."""
+    runs = [data[name] for name in by]
+    update, count = data["update"], data["num_episodes"].astype(float)
+    last = update.groupby(runs).transform("max")
+    ended = (update > last - np.maximum(last // 10, 1)) & (count > 0)
+    total = (data["episode_return"].astype(float) * count).where(ended, 0.0).groupby(runs).sum()
+    return total / count.where(ended, 0.0).groupby(runs).sum()
 
 
 def mean_return(data: Any) -> float:

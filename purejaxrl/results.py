@@ -34,29 +34,24 @@ class Sweep:
         `diverged` the first update at which a loss or another metric was not finite, NaN where all were. A sweep with
         rungs has a column `rung` too: how many of them the run came to, counting its end.
         """
-        rows = []
+        key = ["config_id", "seed"]
+        frame = self.frame.sort_values([*key, "update"], kind="stable")
         watched = [
             name
-            for name in self.frame.columns
-            if name not in (*MAY_BE_NAN, *self.fields) and pd.api.types.is_numeric_dtype(self.frame[name])
+            for name in frame.columns
+            if name not in (*MAY_BE_NAN, *self.fields) and pd.api.types.is_numeric_dtype(frame[name])
         ]
-        broken = ~np.isfinite(self.frame[watched].to_numpy(float)).all(1)
-        for (config_id, seed), run in self.frame.assign(_broken=broken).groupby(["config_id", "seed"], sort=True):
-            first = run.iloc[0]
-            rows.append(
-                {
-                    "config_id": config_id,
-                    **{name: first[name] for name in self.fields},
-                    "seed": seed,
-                    "env_steps": run["env_steps"].max(),
-                    "final_return": metrics.final_returns(run)[int(seed)],
-                    "diverged": run.loc[run["_broken"], "update"].min(),
-                    "seconds": run["seconds"].iloc[-1],
-                    "rung": run["rung"].max() if self._has_rungs else 0,
-                }
-            )
-        columns = ["config_id", *self.fields, "seed", "env_steps", "final_return", "diverged", "seconds"]
-        return pd.DataFrame(rows, columns=[*columns, *["rung"] * self._has_rungs])
+        broken = ~np.isfinite(frame[watched].to_numpy(float)).all(1)
+        runs = frame.groupby(key, sort=True)
+        found = frame.drop_duplicates(key)[["config_id", *self.fields, "seed"]].set_index(key, drop=False)
+        found = found.assign(
+            env_steps=runs["env_steps"].max(),
+            final_return=metrics.final_returns(frame, key),
+            diverged=frame[broken].groupby(key)["update"].min(),
+            seconds=runs["seconds"].last(),
+            **({"rung": runs["rung"].max()} if self._has_rungs else {}),
+        )
+        return found.reset_index(drop=True)
 
     def best(self, count: int | None = 10) -> Frame:
         """Configurations by their mean final return over seeds, best first, with its 95 % bootstrap interval.

@@ -32,7 +32,7 @@ from rich.console import Console
 
 from purejaxrl import engines, envs, folders, metrics, processes, runs
 from purejaxrl.lanes import Parked
-from purejaxrl.populations import Point, Program, Setup, is_number, labelled, replaced
+from purejaxrl.populations import Point, Program, Setup, is_number, labelled, peak_memory, replaced
 from purejaxrl.progress import Progress
 from purejaxrl.results import Sweep
 from purejaxrl.search import Configuration, configurations, corners
@@ -547,6 +547,7 @@ class _Run:
         if self.returns:
             best = max(self.returns, key=lambda number: self.returns[number][1])
             self.progress.note = f"best so far {self.returns[best][1]:.4g}, configuration {best}"
+            self.progress.note += f", peak memory {peak_memory() / 1e9:.1f} GB" if self.on is None else ""
 
     def _best(self, buckets: Sequence[Bucket], ids: Sequence[int], share: float) -> list[int]:
         """The configurations that go on after this share of a run."""

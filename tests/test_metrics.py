@@ -32,9 +32,9 @@ def test_frame_is_tidy(frame, tmp_path):
 
 def test_final_returns_weigh_episodes(frame):
     """The last tenth are updates 19 and 20."""
-    assert metrics.final_returns(frame) == {5: 19.5, 7: 9.0}
+    assert metrics.final_returns(frame).to_dict() == {5: 19.5, 7: 9.0}
     empty = frame.assign(num_episodes=0)
-    assert np.isnan(list(metrics.final_returns(empty).values())).all()
+    assert metrics.final_returns(empty).isna().all()
 
 
 def test_first_success_counts_episodes(frame):

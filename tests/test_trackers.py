@@ -59,7 +59,9 @@ def test_a_sweep_tells_what_its_frame_has():
     settings = {"num_envs": 2, "total_steps": 72, "seeds": 2, "progress": progress}
     found = purejaxrl.sweep("CartPole-v1", LEARNER, search=search, trackers=[mine], **settings)
     best = found.best(1).iloc[0]
-    assert progress.note == f"best so far {best['final_return']:.4g}, configuration {best['config_id']:.0f}"
+    shown = f"best so far {best['final_return']:.4g}, configuration {best['config_id']:.0f}, peak memory "
+    assert progress.note.startswith(shown)
+    assert 0.1 < float(progress.note.removeprefix(shown).removesuffix(" GB")) < 20
     told = pd.concat([rows for rows, _ in mine.rows]).sort_values(["config_id", "seed", "update"], ignore_index=True)
     pd.testing.assert_frame_equal(told, found.frame)
     assert mine.rows[0][1] == ["algo.learning_rate"]
