@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import jax
 import numpy as np
 import pandas as pd
 from rich.console import Console
@@ -44,6 +45,7 @@ from purejaxrl.types import SettingError, check_choice, check_int, check_number
 Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
 PLAN = "sweep.json"
 Pair = tuple[int, int]  # a configuration's id and a seed
+MOST_PROGRAMS = 64  # in one sweep; compiling a pair takes 5 to 10 s on a CPU, about a minute on an H200
 RUN_FIELDS = ("num_envs", "total_steps")  # searched without a component's name before them
 
 
@@ -301,6 +303,7 @@ def _buckets(
     groups: dict[str, list[int]] = {}
     for number, one in enumerate(found):
         groups.setdefault(repr({name: value for name, value in one.items() if name not in traced}), []).append(number)
+    _check_programs(found, traced, len(groups))
     buckets, lines = [], {}
     for key, numbers in groups.items():
         static = {name: value for name, value in found[numbers[0]].items() if name not in traced}
@@ -316,6 +319,18 @@ def _buckets(
     for line in lines:
         say(line)
     return buckets
+
+
+def _check_programs(found: Sequence[Configuration], traced: Sequence[str], count: int) -> None:
+    if count <= MOST_PROGRAMS:
+        return
+    values = {name: len({repr(one[name]) for one in found}) for name in found[0] if name not in traced}
+    shaping = ", ".join(f"{name} ({number} values)" for name, number in values.items() if number > 1)
+    minutes = count * (10 if jax.default_backend() == "cpu" else 60) / 60
+    raise SettingError(
+        f"search: {shaping} shape{'' if ',' in shaping else 's'} the program: {count} programs, about {minutes:.0f} "
+        f"minutes of compiling; search fewer values, at most {MOST_PROGRAMS} programs in one sweep"
+    )
 
 
 class _Proposals(Protocol):

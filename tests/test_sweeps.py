@@ -333,6 +333,10 @@ def test_two_at_once_are_one_too_many(whole):
         ({"search": {"algo.learning_rate": [1e-3, "fast"]}}, r"algo.learning_rate must be a number"),
         ({"search": {"env.size": [3]}}, r"unknown value 'size'|env"),
         ({"search": {"num_envs": [2, 0]}}, r"num_envs must be >= 1, got 0"),
+        (
+            {"search": {"num_envs": list(range(2, 67))}},
+            r"num_envs \(65 values\) shapes the program: 65 programs, about 11 min",
+        ),
         ({"search": {"total_steps": [1]}}, r"total_steps must allow at least one update"),
         ({"seeds": 0}, r"seeds must be >= 1"),
         ({"seeds": [-1]}, r"seeds must be >= 0, got -1"),
