@@ -14,6 +14,7 @@ from purejaxrl import files
 from purejaxrl.types import SettingError
 
 FILE = "metrics.parquet"
+OF_EPISODES = ("episode_return", "episode_length")  # each row has a mean over the episodes that ended in it
 
 
 def frame(metrics: Mapping[str, Any], seeds: Sequence[int], *, first_update: int = 1) -> pd.DataFrame:
@@ -73,18 +74,22 @@ def parts(folder: Path) -> list[Path]:
     return sorted((folder / "parts").glob("[0-9]*.parquet")) if (folder / "sweep.json").is_file() else []
 
 
-def final_returns(data: pd.DataFrame) -> dict[int, float]:
-    """Per seed, the mean return of the episodes that ended in the last tenth of the updates; NaN if none did."""
+def final_means(data: pd.DataFrame, column: str) -> dict[int, float]:
+    """Per seed, :func:`mean` over the last tenth of the updates."""
     seed, update = _column(data, "seed"), _column(data, "update")
     last = update > update.max() - max(int(update.max()) // 10, 1)
-    return {int(number): mean_return(data[last & (seed == number)]) for number in np.unique(seed)}
+    return {int(number): mean(data[last & (seed == number)], column) for number in np.unique(seed)}
 
 
-def mean_return(data: Any) -> float:
-    """The mean return of the episodes that ended in these rows; NaN if none did."""
-    count, value = _column(data, "num_episodes"), _column(data, "episode_return")
-    there = count > 0
-    return float(np.average(value[there], weights=count[there])) if there.any() else np.nan
+def mean(data: Any, column: str) -> float:
+    """The mean of a column over these rows, each episode and else each update counting alike; NaN if nothing is there.
+
+    What is NaN is left out: `first_reward` has one value from its update on.
+    """
+    value = _column(data, column)
+    weight = _column(data, "num_episodes") if column in OF_EPISODES else ~np.isnan(value)
+    there = weight > 0
+    return float(np.average(value[there], weights=weight[there])) if there.any() else np.nan
 
 
 def first_success(data: pd.DataFrame, threshold: float) -> dict[int, int | None]:

@@ -49,7 +49,7 @@ class Sweep:
                     **{name: first[name] for name in self.fields},
                     "seed": seed,
                     "env_steps": run["env_steps"].max(),
-                    "final_return": metrics.final_returns(run)[int(seed)],
+                    "final_return": metrics.final_means(run, "episode_return")[int(seed)],
                     "diverged": run.loc[run["_broken"], "update"].min(),
                     "seconds": run["seconds"].iloc[-1],
                     "rung": run["rung"].max() if self._has_rungs else 0,
