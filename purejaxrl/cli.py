@@ -80,10 +80,12 @@ class Sweep:
     """How many configurations to draw, where the search has distributions."""
     search_seed: int = 0
     """Of the draws, or of the sampler."""
-    sampler: Literal["tpe", "qmc"] | None = None
-    """Let Optuna propose the samples from the returns so far: tpe learns, qmc covers the ranges evenly."""
+    sampler: Literal["tpe", "qmc", "nsga2"] | None = None
+    """Let Optuna propose the samples: tpe and nsga2 learn from those before, qmc covers the ranges evenly."""
     batch: int = 16
     """Configurations that a sampler proposes at once."""
+    objectives: tuple[str, ...] = ("final_return",)
+    """Metrics that a sampler makes large, or small after min: final_return min:first_reward."""
     rungs: tuple[float, ...] = ()
     """Successive halving: shares of a run, as 0.1 0.3, after which only the best configurations go on."""
     keep: float = 1 / 3
@@ -387,7 +389,6 @@ def _train(command: Train) -> None:
 
 def _sweep(command: Sweep) -> None:
     import numpy as np
-    from rich.table import Table
 
     from purejaxrl import envs, processes, runs, search, sweeps, trackers
     from purejaxrl.progress import Progress
@@ -417,6 +418,7 @@ def _sweep(command: Sweep) -> None:
         search_seed=command.search_seed,
         sampler=command.sampler,
         batch=command.batch,
+        objectives=command.objectives,
         rungs=command.rungs,
         keep=command.keep,
         visits=command.visits,
@@ -430,29 +432,45 @@ def _sweep(command: Sweep) -> None:
     )
     if progress is None:
         sys.exit(0 if found.complete else 130)
-    if np.isfinite(found.runs()["final_return"]).any():
+    if command.objectives != Sweep.objectives:
+        try:
+            front = found.pareto(*command.objectives)
+        except SettingError as error:  # no run has a value of one of them
+            progress.say(str(error))
+        else:
+            title = f"{len(front)} configuration{'s' * (len(front) > 1)} that no other beats: means over seeds"
+            _show_table(title, front)
+    elif np.isfinite(found.runs()["final_return"]).any():
         best = found.best()
-        console = _stdout()
-        console.print(
-            f"the best {len(best)} configurations: mean final return over seeds [95 % interval]", highlight=False
-        )
-        shown, marked = Table(box=None, padding=(0, 2, 0, 0)), bool(best["diverged"].any())
-        more = ["diverged"] * marked + ["rung"] * bool(command.rungs)
-        for column in ("config", *found.fields, "return", "interval", "seeds", *more):
-            shown.add_column(column, justify="right", no_wrap=True)
-        for row in best.to_dict("records"):
-            mean, low, high = (round(row[name], 6) + 0.0 for name in ("final_return", "low", "high"))
-            cells = [row["config_id"], *map(row.get, found.fields), mean, f"[{_short(low)}, {_short(high)}]"]
-            shown.add_row(*map(_short, [*cells, row["seeds"], *map(row.get, more)]))
-        console.print(shown)
+        numbers = best[["final_return", "low", "high"]].round(6) + 0.0
+        interval = [f"[{_short(low)}, {_short(high)}]" for low, high in numbers[["low", "high"]].to_numpy()]
+        best = best.assign(final_return=numbers["final_return"], low=interval).drop(columns="high")
+        title = f"the best {len(best)} configurations: mean final return over seeds [95 % interval]"
+        _show_table(title, best.rename(columns={"final_return": "return", "low": "interval"}))
         shares = ", ".join(f"{name} {share:.0%}" for name, share in found.importance().items())
-        console.print(f"variance explained by each field alone: {shares}", highlight=False, soft_wrap=True)
+        _stdout().print(f"variance explained by each field alone: {shares}", highlight=False, soft_wrap=True)
     progress.say(
         f"{out}: {found.frame.groupby(['config_id', 'seed']).ngroups} runs; purejaxrl.load({str(out)!r}) reads them"
     )
     if not found.complete:
         progress.say("interrupted: the same command with this --out goes on")
         sys.exit(130)
+
+
+def _show_table(title: str, rows: Any) -> None:
+    """Configurations as a table; `diverged` only where a run has."""
+    from rich.table import Table
+
+    rows = rows.rename(columns={"config_id": "config"})
+    if not rows["diverged"].any():
+        rows = rows.drop(columns="diverged")
+    console, shown = _stdout(), Table(box=None, padding=(0, 2, 0, 0))
+    console.print(title, highlight=False)
+    for column in rows.columns:
+        shown.add_column(column, justify="right", no_wrap=True)
+    for row in rows.to_dict("records"):
+        shown.add_row(*map(_short, row.values()))
+    console.print(shown)
 
 
 def _short(value: Any) -> str:

@@ -14,6 +14,7 @@ from purejaxrl import files
 from purejaxrl.types import SettingError
 
 FILE = "metrics.parquet"
+OF_EPISODES = ("episode_return", "episode_length")  # each row has a mean over the episodes that ended in it
 
 
 def frame(metrics: Mapping[str, Any], seeds: Sequence[int], *, first_update: int = 1) -> pd.DataFrame:
@@ -83,21 +84,28 @@ def write_part(folder: Path, part: pd.DataFrame, suffix: str = "") -> None:
         part.to_parquet(temporary, index=False)
 
 
-def final_returns(data: Any, by: Sequence[str] = ("seed",)) -> pd.Series:
-    """Of each run, the mean return of the episodes that ended in the last tenth of its updates; NaN if none did."""
+def final_means(data: Any, column: str, by: Sequence[str] = ("seed",)) -> pd.Series:
+    """Of each run, :func:`mean` over the last tenth of its updates."""
     runs = [data[name] for name in by]
-    update, count = data["update"], data["num_episodes"].astype(float)
-    last = update.groupby(runs).transform("max")
-    ended = (update > last - np.maximum(last // 10, 1)) & (count > 0)
-    total = (data["episode_return"].astype(float) * count).where(ended, 0.0).groupby(runs).sum()
-    return total / count.where(ended, 0.0).groupby(runs).sum()
+    last = data["update"].groupby(runs).transform("max")
+    late = data["update"] > last - np.maximum(last // 10, 1)
+    value, weight = data[column].astype(float), _weights(data, column).where(late, 0.0)
+    return (value * weight).where(weight > 0, 0.0).groupby(runs).sum() / weight.groupby(runs).sum()
 
 
-def mean_return(data: Any) -> float:
-    """The mean return of the episodes that ended in these rows; NaN if none did."""
-    count, value = _column(data, "num_episodes"), _column(data, "episode_return")
-    there = count > 0
-    return float(np.average(value[there], weights=count[there])) if there.any() else np.nan
+def mean(data: Any, column: str) -> float:
+    """The mean of a column over these rows, each episode and else each update counting alike; NaN if nothing is there.
+
+    What is NaN is left out: `first_reward` has one value from its update on.
+    """
+    weight = _weights(data, column)
+    there = weight > 0
+    return float(np.average(data[column][there], weights=weight[there])) if there.any() else np.nan
+
+
+def _weights(data: Any, column: str) -> pd.Series:
+    """How much each row counts in a mean of this column."""
+    return (data["num_episodes"] if column in OF_EPISODES else data[column].notna()).astype(float)
 
 
 def first_success(data: pd.DataFrame, threshold: float) -> dict[int, int | None]:

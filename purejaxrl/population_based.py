@@ -276,5 +276,5 @@ def _states(folder: Path) -> list[Path]:
 
 def _score(of: Frame) -> float:
     """The mean return of the episodes that ended in an interval; where none did, or it diverged, less than any."""
-    found = metrics.mean_return(of)
+    found = metrics.mean(of, "episode_return")
     return found if np.isfinite(found) else -np.inf

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a c
 BINS = 5  # of a field with more values than that, each of as many configurations
 # Metrics that are NaN where no episode ended or nothing was found; any other one that is not finite has diverged.
 MAY_BE_NAN = ("episode_return", "episode_return_max", "episode_length", "first_reward", "bonus_rank_correlation")
+NO_METRICS = ("config_id", "seed", "update", "rung")
+RETURN = {"final_return": "maximize"}
 
 
 @dataclasses.dataclass
@@ -27,13 +30,22 @@ class Sweep:
     out: Path | None = None
     complete: bool = True  # False after an interrupt
 
-    def runs(self) -> Frame:
+    def runs(self, *more: str) -> Frame:
         """A row per run: `config_id`, the searched fields, `seed`, `env_steps`, `final_return`, `diverged`, `seconds`.
 
         `final_return` is the mean over the episodes that ended in the last tenth of the updates, NaN where none did;
         `diverged` the first update at which a loss or another metric was not finite, NaN where all were. A sweep with
-        rungs has a column `rung` too: how many of them the run came to, counting its end.
+        rungs has a column `rung` too: how many of them the run came to, counting its end. Any other metric that `more`
+        names has a column of its mean over the last tenth of the updates, NaN where it has no value there. That of
+        `first_reward`, which never changes again, is the last one.
+
+        Raises:
+          SettingError: (a ValueError) where there is no such metric.
         """
+        numbers = self.frame.select_dtypes("number").columns
+        known = ["final_return", *(name for name in numbers if name not in (*NO_METRICS, *self.fields))]
+        for name in more:
+            check_choice(name, known, "metric")
         key = ["config_id", "seed"]
         frame = self.frame.sort_values([*key, "update"], kind="stable")
         watched = [
@@ -46,11 +58,14 @@ class Sweep:
         found = frame.drop_duplicates(key)[["config_id", *self.fields, "seed"]].set_index(key, drop=False)
         found = found.assign(
             env_steps=runs["env_steps"].max(),
-            final_return=metrics.final_returns(frame, key),
+            final_return=metrics.final_means(frame, "episode_return", key),
             diverged=frame[broken].groupby(key)["update"].min(),
             seconds=runs["seconds"].last(),
             **({"rung": runs["rung"].max()} if self._has_rungs else {}),
         )
+        for name in more:
+            if name not in found.columns:
+                found[name] = metrics.final_means(frame, name, key)
         return found.reset_index(drop=True)
 
     def best(self, count: int | None = 10) -> Frame:
@@ -62,10 +77,10 @@ class Sweep:
         """
         if count is not None:
             check_int(count, "count", ge=1)
-        runs = self._scored()
+        runs = self._scored(RETURN)
         rows = []
         for config_id, of in runs.groupby("config_id", sort=True):
-            mean, low, high = stats.mean_interval(of["score"].to_numpy(float))
+            mean, low, high = stats.mean_interval(of["final_return"].to_numpy(float))
             row = {"config_id": config_id, **{name: of[name].iloc[0] for name in self.fields}}
             row |= {"final_return": float(mean), "low": float(low), "high": float(high), "seeds": len(of)}
             rung = {"rung": int(of["rung"].min())} if self._has_rungs else {}
@@ -76,6 +91,38 @@ class Sweep:
         ranked = ranked.sort_values([*rung, "final_return"], ascending=False, ignore_index=True)
         return ranked if count is None else ranked.head(count)
 
+    def means(self, *objectives: str) -> Frame:
+        """A row per configuration with the mean over seeds of each objective, by its metric's name.
+
+        Objectives are `final_return` or other metrics (``"coverage"``), the higher the better, or after ``min:``
+        (``"min:first_reward"``) the lower. Other columns: `config_id`, the searched fields, `seeds`, `diverged`, `rung`
+        of a sweep with rungs. A run that diverged, or has no value, counts as the worst of all runs.
+
+        Raises:
+          SettingError: (a ValueError) where there is no such metric, or no run has a value.
+        """
+        goals = directions(objectives)
+        columns = {name: (name, "first") for name in self.fields} | {metric: (metric, "mean") for metric in goals}
+        columns |= {"seeds": ("seed", "size"), "diverged": ("diverged", "count")}
+        columns |= {"rung": ("rung", "min")} if self._has_rungs else {}
+        return self._scored(goals).groupby("config_id", sort=True).agg(**columns).reset_index()
+
+    def pareto(self, *objectives: str) -> Frame:
+        """The configurations that no other one beats: none is as good in every objective and better in one.
+
+        Rows and objectives as those of :meth:`means`, the best of the first objective first. Of a sweep with rungs
+        those that came furthest are compared.
+        """
+        found = self.means(*objectives)
+        if self._has_rungs:
+            found = found[found["rung"] == found["rung"].max()]
+        goals = directions(objectives)
+        signs = [1 if direction == "maximize" else -1 for direction in goals.values()]
+        values = found[list(goals)].to_numpy(float) * signs
+        beaten = [((values >= one).all(1) & (values > one).any(1)).any() for one in values]
+        order = np.argsort(-values[:, 0], kind="stable")
+        return found.iloc[order[~np.asarray(beaten)[order]]].reset_index(drop=True)
+
     def importance(self) -> pd.Series:
         """The share of the final return's variance over configurations that each field explains alone, largest first.
 
@@ -83,12 +130,12 @@ class Sweep:
         grid, for draws an estimate from five bins of a field's values. What is missing to 1 are interactions; it says
         nothing of values that were not searched.
         """
-        scores = self._scored().groupby("config_id").agg({"score": "mean", **{name: "first" for name in self.fields}})
-        total = scores["score"].var(ddof=0)
+        scores = self.means("final_return")
+        total = scores["final_return"].var(ddof=0)
         shares = {}
         for name in self.fields:
-            groups = scores.groupby(_binned(scores[name]), observed=True)["score"]
-            between = np.average((groups.mean() - scores["score"].mean()) ** 2, weights=groups.size())
+            groups = scores.groupby(_binned(scores[name]), observed=True)["final_return"]
+            between = np.average((groups.mean() - scores["final_return"].mean()) ** 2, weights=groups.size())
             shares[name] = float(between / total) if total > 0 else 0.0
         return pd.Series(shares, name="importance", dtype=float).sort_values(ascending=False)
 
@@ -98,10 +145,10 @@ class Sweep:
         Columns: `value` (a bin's median), `final_return`, `low`, `high` (95 % bootstrap over runs), `runs`.
         """
         check_choice(field, self.fields, "field")
-        runs = self._scored()
+        runs = self._scored(RETURN)
         rows = []
         for _, of in runs.groupby(_binned(runs[field]), observed=True):
-            mean, low, high = stats.mean_interval(of["score"].to_numpy(float))
+            mean, low, high = stats.mean_interval(of["final_return"].to_numpy(float))
             value = of[field].median() if pd.api.types.is_numeric_dtype(of[field]) else of[field].iloc[0]
             rows.append({"value": value, "final_return": float(mean), "low": float(low), "high": float(high)})
             rows[-1]["runs"] = len(of)
@@ -111,16 +158,34 @@ class Sweep:
     def _has_rungs(self) -> bool:
         return "rung" in self.frame.columns
 
-    def _scored(self) -> Frame:
-        """The runs with a finite `score`."""
-        runs = self.runs()
-        if runs.empty:
+    def _scored(self, goals: Mapping[str, str]) -> Frame:
+        """The runs with a finite value of each metric."""
+        if self.frame.empty:
             raise SettingError("the sweep has no results yet")
-        useless = runs["diverged"].notna() | ~np.isfinite(runs["final_return"])
-        worst = runs.loc[~useless, "final_return"].min()
-        if np.isnan(worst):
-            raise SettingError("no run has a final return: all diverged, or none ended an episode; raise total_steps")
-        return runs.assign(score=runs["final_return"].mask(useless, worst))
+        runs = self.runs(*goals)
+        for metric, direction in goals.items():
+            useless = runs["diverged"].notna() | ~np.isfinite(runs[metric])
+            there = runs.loc[~useless, metric]
+            if there.empty:
+                why = "all diverged, or none ended an episode or found a reward; raise total_steps"
+                raise SettingError(f"no run has a {metric.replace('_', ' ')}: {why}")
+            runs[metric] = runs[metric].mask(useless, there.min() if direction == "maximize" else there.max())
+        return runs
+
+
+def directions(objectives: Sequence[str]) -> dict[str, str]:
+    """Whether to "maximize" the metric of each objective or, where it begins with ``min:``, to "minimize" it.
+
+    Raises:
+      SettingError: where they are no names, or name a metric twice.
+    """
+    words = isinstance(objectives, Sequence) and all(isinstance(one, str) for one in objectives)
+    if not words or not objectives or isinstance(objectives, str):
+        raise SettingError(f"objectives must be some, such as ('final_return', 'min:first_reward'), got {objectives!r}")
+    found = {name.removeprefix("min:"): "minimize" if name.startswith("min:") else "maximize" for name in objectives}
+    if len(found) < len(objectives):
+        raise SettingError(f"objectives names a metric twice: {', '.join(objectives)}")
+    return found
 
 
 def _binned(values: Any) -> Any:

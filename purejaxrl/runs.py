@@ -209,7 +209,7 @@ def _save(
         if lanes.state.visits is not None:
             with files.replacing(out / "visits.npz") as temporary:
                 np.savez_compressed(temporary, visits=np.asarray(lanes.state.visits))
-    returns = metrics.final_returns(frame).to_dict() if data else {}
+    returns = metrics.final_means(frame, "episode_return").to_dict() if data else {}
     finite = [value for value in returns.values() if math.isfinite(value)]
     steps = lanes.train.env_steps - (lanes.train.num_updates - updates) * lanes.per_update // config.seeds
     summary = {

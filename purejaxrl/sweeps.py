@@ -20,7 +20,7 @@ import os
 import shutil
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,7 +35,7 @@ from purejaxrl import engines, envs, folders, metrics, processes, runs
 from purejaxrl.lanes import Parked
 from purejaxrl.populations import Point, Program, Setup, is_number, labelled, peak_memory, replaced
 from purejaxrl.progress import Progress
-from purejaxrl.results import Sweep
+from purejaxrl.results import RETURN, Sweep, directions
 from purejaxrl.search import Configuration, configurations, corners
 from purejaxrl.trackers import Tracker, closing
 from purejaxrl.train import Train
@@ -142,6 +142,7 @@ def sweep(
     search_seed: int = 0,
     sampler: Any = None,
     batch: int = 16,
+    objectives: Sequence[str] = ("final_return",),
     rungs: Sequence[float] = (),
     keep: float = 1 / 3,
     visits: Any = False,
@@ -173,9 +174,11 @@ def sweep(
       seeds: how many, from 0 on, or the seeds themselves.
       samples: how many configurations to draw, where `search` has distributions.
       search_seed: of the draws, or of the sampler.
-      sampler: who proposes the `samples` configurations, `batch` at a time, from the returns so far: "tpe" or "qmc", or
-        a function of a seed that makes one of Optuna's samplers. None draws them all at first.
-      batch: configurations that a sampler proposes at once.
+      sampler: who proposes the `samples` configurations, `batch` at a time, from what came of those so far: "tpe",
+        "qmc" or "nsga2", or a function of a seed that makes one of Optuna's samplers. None draws them all at first.
+      batch: configurations that a sampler proposes at once; a generation of "nsga2".
+      objectives: metrics that a sampler makes large, or after ``min:`` small, ``("final_return", "min:first_reward")``,
+        as :meth:`purejaxrl.results.Sweep.means` has them.
       rungs: successive halving (Jamieson and Talwalkar 2016, arXiv:1502.07943): shares of a run, such as (0.1, 0.3),
         after which the best `keep` of the configurations go on, by their mean returns so far, and the others stop.
       keep: the share of the configurations that each rung leaves.
@@ -191,7 +194,8 @@ def sweep(
       progress: where to show what is going on; None: on stderr.
 
     Returns:
-      A :class:`~purejaxrl.results.Sweep`: ``.frame``, ``.runs()``, ``.best()``, ``.importance()``, ``.sensitivity()``.
+      A :class:`~purejaxrl.results.Sweep`: ``.frame``, ``.runs()``, ``.best()``, ``.pareto()``, ``.importance()``,
+      ``.sensitivity()``.
 
     Raises:
       SettingError: (a ValueError) where a setting is wrong, or `out` is of another sweep: before anything runs, and
@@ -207,7 +211,9 @@ def sweep(
         check_int(num_lanes, "num_lanes", ge=1)
     if memory_gb is not None:
         check_number(memory_gb, "memory_gb", 0)
-    halving = _halving(rungs, keep, sampler)
+    halving, goals = _halving(rungs, keep, sampler), directions(objectives)
+    if sampler is None and goals != RETURN:
+        raise SettingError("objectives are for a sampler; without one leave them out: Sweep.pareto compares by any")
     if on is not None:
         _check_engine(on, workers, out, halving)
     progress = progress or (Progress() if processes.is_first() else Progress(Console(quiet=True)))
@@ -220,17 +226,18 @@ def sweep(
         plan = make_plan(base, numbers, list(known[0]), configurations=[runs.describe(one) for one in known], **stages)
     else:
         journal = None if folder is None else folder / "journal.log"
-        proposed = Tuner(search, samples, batch, sampler, search_seed, journal)
+        proposed = Tuner(search, samples, batch, sampler, search_seed, journal, goals)
         # Every value of a list, and the ends of every range: what they shape is checked before anything is written.
-        _buckets(base, corners(search), numbers, say=progress.say)
+        _check_metrics(goals, _buckets(base, corners(search), numbers, say=progress.say)[0].train)
         checked = None
         how = {"samples": samples, "sampler": str(sampler), "batch": batch, "search_seed": search_seed}
+        how["objectives"] = list(objectives)
         plan = make_plan(base, numbers, list(search), search=runs.describe(search), **how)
     limits = {"num_lanes": num_lanes, "memory": None if memory_gb is None else memory_gb * 1e9}
     together = None if sampler is None else batch * len(numbers)
     trackers = trackers if processes.is_first() else ()
-    fields = list(plan["fields"])
-    run = _Run(base, numbers, fields, folder, together, limits, halving, on, workers, trackers, progress)
+    fields, elsewhere = list(plan["fields"]), (on, workers)
+    run = _Run(base, numbers, fields, folder, together, limits, halving, objectives, elsewhere, trackers, progress)
     if folder is None:
         with closing(trackers):
             return run.all(proposed, checked)
@@ -333,10 +340,20 @@ def _check_programs(found: Sequence[Configuration], traced: Sequence[str], count
     )
 
 
+def _check_metrics(names: Iterable[str], train: Train) -> None:
+    """Raise :class:`SettingError` unless each is a metric of the results."""
+    if [*names] == ["final_return"]:
+        return  # tracing takes a second or two
+    shapes = jax.eval_shape(train, jax.random.key(0)).metrics
+    known = ["final_return", "seconds", *(name for name, found in shapes.items() if found.ndim == 1)]
+    for name in names:
+        check_choice(name, known, "objectives")
+
+
 class _Proposals(Protocol):
     def ask(self) -> list[Configuration]: ...
 
-    def tell(self, returns: Mapping[int, float]) -> None: ...
+    def tell(self, values: Mapping[int, Sequence[float]]) -> None: ...
 
 
 class _Fixed:
@@ -349,7 +366,7 @@ class _Fixed:
         found, self.left = self.left, []
         return found
 
-    def tell(self, returns: Mapping[int, float]) -> None:
+    def tell(self, values: Mapping[int, Sequence[float]]) -> None:
         pass
 
 
@@ -365,14 +382,14 @@ class _Run:
         together: int | None,
         limits: Mapping[str, Any],
         halving: Halving,
-        on: Any,
-        workers: int,
+        objectives: Sequence[str],
+        elsewhere: tuple[Any, int],
         trackers: Sequence[Tracker],
         progress: Progress,
     ):
         self.base, self.seeds, self.fields, self.folder = base, seeds, fields, folder
-        self.together, self.limits, self.halving = together, limits, halving
-        self.on, self.workers, self.trackers, self.progress = on, workers, trackers, progress
+        self.together, self.limits, self.halving, self.objectives = together, limits, halving, objectives
+        (self.on, self.workers), self.trackers, self.progress = elsewhere, trackers, progress
         self.submit: engines.Submit | None = None
         self.programs: dict[str, Program] = {}
         self.parts: list[Frame] = []
@@ -393,7 +410,7 @@ class _Run:
                 self._some(buckets, range(count, count + len(new)), interrupted)
                 count += len(new)
                 if not interrupted.is_set():
-                    proposed.tell(self._returns(self.parts))
+                    proposed.tell(self._means(self.parts))
             complete = not interrupted.is_set()
         if complete and self.submit is not None and self.folder is not None:
             shutil.rmtree(self.folder / engines.JOBS, ignore_errors=True)
@@ -570,17 +587,18 @@ class _Run:
         reached = [
             part[part["config_id"].isin(ids) & (part["update"] <= part["config_id"].map(stops))] for part in self.parts
         ]
-        returns = self._returns(reached)
-        ranked = sorted(ids, key=lambda one: (-returns.get(one, -math.inf), one))
+        returns = self._means(reached)
+        ranked = sorted(ids, key=lambda one: (-returns.get(one, (-math.inf,))[0], one))
         return ranked[: self.halving.left(len(ids))]
 
-    def _returns(self, parts: Sequence[Frame]) -> dict[int, float]:
-        """The mean return of each configuration in these parts."""
+    def _means(self, parts: Sequence[Frame]) -> dict[int, list[float]]:
+        """What each configuration in these parts has of each objective."""
         try:
-            best = Sweep(pd.concat(parts, ignore_index=True), self.fields).best(None)
-        except (SettingError, ValueError):  # no run has a final return, or there are no parts
+            found = Sweep(pd.concat(parts, ignore_index=True), self.fields).means(*self.objectives)
+        except (SettingError, ValueError):  # no run has a value of one, or there are no parts
             return {}
-        return dict(zip(best["config_id"].tolist(), best["final_return"].tolist(), strict=True))
+        values = found[list(directions(self.objectives))].to_numpy(float).tolist()
+        return dict(zip(found["config_id"].tolist(), values, strict=True))
 
     def _found(self, complete: bool) -> Sweep:
         frame = self._frame().sort_values(["config_id", "seed", "update"], ignore_index=True)

@@ -1,9 +1,10 @@
-"""Searches that learn: Optuna proposes configurations in batches, from the returns of those that were tried before."""
+"""Searches that learn: Optuna proposes configurations in batches, from what came of those that were tried before."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from purejaxrl.search import Choice, Configuration, LogUniform, Uniform
 from purejaxrl.types import SettingError, check_choice, check_int
 
 NAME = "sweep"  # of the study in its journal
-SAMPLERS = ("tpe", "qmc")
+SAMPLERS = ("tpe", "qmc", "nsga2")
 
 
 class Tuner:
@@ -23,14 +24,23 @@ class Tuner:
     sampler of its own, seeded by how many trials there are, so that going on proposes what it would have.
     """
 
-    def __init__(self, space: Any, samples: int | None, batch: int, sampler: Any, seed: int, journal: Path | None):
+    def __init__(
+        self,
+        space: Any,
+        samples: int | None,
+        batch: int,
+        sampler: Any,
+        seed: int,
+        journal: Path | None,
+        directions: Mapping[str, str],
+    ):
         self.optuna = _optuna()
         if not isinstance(space, Mapping) or not space:
             raise SettingError("search must map fields to distributions or lists, where a sampler proposes")
         check_int(samples, "samples", ge=1)
         check_int(batch, "batch", ge=1)
         check_int(seed, "search_seed", ge=0)
-        self.samples, self.batch, self.seed = samples, batch, seed
+        self.samples, self.batch, self.seed, self.directions = samples, batch, seed, directions
         self.sampler = sampler if callable(sampler) else self._named(sampler)
         # Optuna knows words and numbers as choices; others, such as layer sizes, go by their text.
         self.choices = {name: _choices(name, values) for name, values in space.items()}
@@ -49,21 +59,20 @@ class Tuner:
         if self._asked == 0 and study.trials:
             trials = study.trials
         else:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", self.optuna.exceptions.ExperimentalWarning)
+            with self._experimental():
                 study.sampler = self.sampler(self.seed + len(study.trials))
             count = min(self.batch, (self.samples or 0) - len(study.trials))
             trials = [study.ask(self.space) for _ in range(count)]
         return [dict(trial.params) for trial in trials]
 
-    def tell(self, returns: Mapping[int, float]) -> None:
-        """The mean return of each trial by its number, its configuration's id; the best is the highest."""
+    def tell(self, values: Mapping[int, Sequence[float]]) -> None:
+        """What each trial has of each objective, by the trial's number, which is its configuration's id."""
         if not processes.is_first():
             return
         states = self.optuna.trial.TrialState
         for trial in self.study.trials:
-            if not trial.state.is_finished() and trial.number in returns:
-                self.study.tell(trial.number, returns[trial.number])
+            if not trial.state.is_finished() and trial.number in values:
+                self.study.tell(trial.number, values[trial.number])
             elif not trial.state.is_finished() and trial.number < self._asked:
                 self.study.tell(trial.number, state=states.FAIL)
 
@@ -76,15 +85,27 @@ class Tuner:
             if self.journal is not None:
                 journal = self.optuna.storages.journal
                 storage = self.optuna.storages.JournalStorage(journal.JournalFileBackend(str(self.journal)))
-            made = {"study_name": NAME, "storage": storage, "load_if_exists": True, "direction": "maximize"}
-            self._study = self.optuna.create_study(**made)
+            made = {"study_name": NAME, "storage": storage, "load_if_exists": True}
+            self._study = self.optuna.create_study(**made, directions=list(self.directions.values()))
+            with self._experimental():
+                self._study.set_metric_names(list(self.directions))  # in the journal, for those who read it
         return self._study
+
+    @contextmanager
+    def _experimental(self) -> Iterator[None]:
+        """Optuna warns of some of its parts that they may change."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", self.optuna.exceptions.ExperimentalWarning)
+            yield
 
     def _named(self, name: Any) -> Callable[[int], Any]:
         check_choice(name, SAMPLERS, "sampler")
         samplers = self.optuna.samplers
         if name == "qmc":
             return lambda seed: samplers.QMCSampler(seed=self.seed, warn_asynchronous_seeding=False)
+        if name == "nsga2":
+            check_int(self.batch, "batch", ge=2)
+            return lambda seed: samplers.NSGAIISampler(seed=seed, population_size=self.batch)
         return lambda seed: samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
     def _distribution(self, values: Any, choices: Mapping[Any, Any]) -> Any:

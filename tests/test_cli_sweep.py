@@ -47,6 +47,22 @@ def test_flags_and_file_are_the_same_sweep(tmp_path, capsys):
     assert json.loads((out / "sweep.json").read_text())["env_settings"] == {"size": 4}
 
 
+def test_the_pareto_set_of_several_objectives(tmp_path, capsys):
+    out, tuned = tmp_path / "x", ["--search", "bonus.coef=uniform(0,1)", "--samples", 3, "--sampler", "nsga2"]
+    tuned += ["--visits", "--objectives", "coverage", "min:visit_entropy", "--out", out]
+    assert main("sweep", *FLAGS, *tuned) == 0
+    shown = capsys.readouterr().out
+    assert "that no other beats: means over seeds" in shown
+    assert "visit_entropy" in shown
+    table = 'search = {"bonus.coef" = "uniform(0, 1)"}\nvisits = true\nobjectives = ["coverage", "min:visit_entropy"]\n'
+    own = FILE.partition("[search]")[0].replace("rungs = [0.5]\nkeep = 0.9\n", 'samples = 3\nsampler = "nsga2"\n')
+    (tmp_path / "sweep.toml").write_text(own + table)
+    assert main("sweep", tmp_path / "sweep.toml", "--out", out) == 0  # the same: nothing is left to do
+    assert capsys.readouterr().out == shown
+    assert main("sweep", tmp_path / "sweep.toml", "--objectives", "first_rewar", "--out", out) == 2
+    assert "objectives: unknown value 'first_rewar'; did you mean first_reward" in capsys.readouterr().err
+
+
 def test_a_searched_constructor_argument_brings_its_defaults(tmp_path):
     """DeepSea's step limit follows its size, so the default size's must not be pinned."""
     flags = [*FLAGS[:2], *SIZES[2:], "--search", "env.size=3,5", "--out", tmp_path / "x"]

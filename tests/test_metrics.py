@@ -32,9 +32,17 @@ def test_frame_is_tidy(frame, tmp_path):
 
 def test_final_returns_weigh_episodes(frame):
     """The last tenth are updates 19 and 20."""
-    assert metrics.final_returns(frame).to_dict() == {5: 19.5, 7: 9.0}
+    assert metrics.final_means(frame, "episode_return").to_dict() == {5: 19.5, 7: 9.0}
     empty = frame.assign(num_episodes=0)
-    assert metrics.final_returns(empty).isna().all()
+    assert metrics.final_means(empty, "episode_return").isna().all()
+
+
+def test_final_means_of_what_is_there(frame):
+    """Every update counts alike, whatever episodes ended; of a metric that is there late, those where it is."""
+    late = frame["update"].where(frame["update"] == 20)
+    assert metrics.final_means(frame.assign(entropy=frame["update"]), "entropy").to_dict() == {5: 19.5, 7: 19.5}
+    assert metrics.final_means(frame.assign(first_reward=late), "first_reward").to_dict() == {5: 20.0, 7: 20.0}
+    assert metrics.final_means(frame.assign(first_reward=np.nan), "first_reward").isna().all()
 
 
 def test_first_success_counts_episodes(frame):

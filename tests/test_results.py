@@ -34,6 +34,52 @@ def test_best_ranks_the_final_returns():
     assert list(found.best().columns[:3]) == ["config_id", "a", "b"]
 
 
+def test_pareto_is_what_no_other_beats():
+    """Beside brute force, with many equals; one objective alone leaves the best."""
+    drawn = [dict(zip("abc", one, strict=True)) for one in np.random.default_rng(0).integers(4, size=(40, 3)).tolist()]
+    data = frame(lambda one, seed: one["a"] + seed, drawn)
+    late = np.where(data["update"] < 20, np.nan, data["c"])
+    found = Sweep(data.assign(coverage=data["b"], first_reward=late), ["a", "b", "c"])
+    for objectives, signs in (
+        (["final_return"], {"a": 1}),
+        (["min:first_reward"], {"c": -1}),
+        (["final_return", "min:first_reward"], {"a": 1, "c": -1}),
+        (["min:coverage", "final_return", "first_reward"], {"b": -1, "a": 1, "c": 1}),
+    ):
+        values = [[sign * one[name] for name, sign in signs.items()] for one in drawn]
+        left = [
+            number
+            for number, one in enumerate(values)
+            if not any(all(x >= y for x, y in zip(other, one, strict=True)) and other != one for other in values)
+        ]
+        front = found.pareto(*objectives)
+        assert sorted(front["config_id"]) == left
+        first, sign = next(iter(signs.items()))
+        assert (sign * front[first]).is_monotonic_decreasing
+    front = found.pareto("final_return", "min:first_reward")
+    assert list(front.columns) == ["config_id", "a", "b", "c", "final_return", "first_reward", "seeds", "diverged"]
+    np.testing.assert_allclose(front["final_return"], front["a"] + 1.5)
+    np.testing.assert_allclose(front["first_reward"], front["c"])
+
+
+def test_what_is_missing_counts_as_the_worst_in_each_objective():
+    data = frame(lambda one, seed: 10 * one["a"] + seed, GRID, first_reward=50.0, seconds=0.5)
+    data.loc[data["config_id"] == 2, "first_reward"] = 80.0
+    data.loc[data["config_id"] == 3, "first_reward"] = np.nan
+    data.loc[(data["config_id"] == 4) & (data["seed"] == 0), "value_loss"] = np.nan
+    means = Sweep(data, ["a", "b"]).means("final_return", "min:first_reward", "seconds")
+    np.testing.assert_allclose(means["first_reward"], [50, 50, 80, 80, (80 + 3 * 50) / 4, 50])
+    np.testing.assert_allclose(means["final_return"], [1.5, 1.5, 11.5, 11.5, (0 + 21 + 22 + 23) / 4, 21.5])
+    assert means["diverged"].tolist() == [0, 0, 0, 0, 1, 0]
+    assert (means["seconds"] == 0.5).all()
+
+
+def test_pareto_of_those_that_came_furthest():
+    data = frame(lambda one, seed: -one["a"], GRID)
+    data = data.assign(rung=np.where(data["a"] > 0, 2, 1))
+    assert set(Sweep(data[(data["a"] > 0) | (data["update"] < 10)], ["a", "b"]).pareto("final_return")["a"]) == {1.0}
+
+
 def test_importance_is_the_share_of_variance():
     """Σ of independent effects: Var[3a] = 9 · 2/3 = 6 and Var[2b] = 4 · 1/4 = 1; an interaction a·b takes the rest."""
     found = Sweep(frame(lambda one, seed: 3 * one["a"] + 2 * one["b"], GRID), ["a", "b"])
@@ -93,5 +139,22 @@ def test_nothing_to_rank():
         Sweep(data, ["a", "b"]).best()
     with pytest.raises(SettingError, match="no results yet"):
         Sweep(data.iloc[:0], ["a", "b"]).best()
+    with pytest.raises(SettingError, match="no run has a first reward"):
+        Sweep(frame(lambda one, seed: 1.0, GRID, first_reward=np.nan), ["a", "b"]).pareto("first_reward")
     with pytest.raises(SettingError, match="field: unknown value 'c'"):
         Sweep(frame(lambda one, seed: 1.0, GRID), ["a", "b"]).sensitivity("c")
+
+
+@pytest.mark.parametrize(
+    ("objectives", "message"),
+    [
+        (["min:value_los"], "metric: unknown value 'value_los'; did you mean value_loss"),
+        (["a"], "metric: unknown value 'a'"),
+        (["seed"], "metric: unknown value 'seed'"),
+        ([], "objectives must be some"),
+        (["final_return", "min:final_return"], "objectives names a metric twice"),
+    ],
+)
+def test_objectives_that_cannot_be(objectives, message):
+    with pytest.raises(SettingError, match=message):
+        Sweep(frame(lambda one, seed: 1.0, GRID), ["a", "b"]).pareto(*objectives)

@@ -160,8 +160,11 @@ purejaxrl.sweep("RiverSwim-v0", learner, search={"algo.learning_rate": [1e-4, 1e
 
 def test_proposed_configurations_run_and_go_on(tmp_path, monkeypatch):
     """Two batches of two and one of one; stopped after the first run of the second, they go on as they would have."""
+    import optuna
+
     search = {"algo.learning_rate": LogUniform(1e-4, 1e-1), "algo.num_epochs": [1, 2]}
-    tuned = {"samples": 5, "batch": 2, "sampler": "tpe", "seeds": 2}
+    objectives = "final_return", "min:entropy"
+    tuned = {"samples": 5, "batch": 2, "sampler": "tpe", "seeds": 2, "objectives": objectives}
     whole = sweep(search, out=tmp_path / "whole", **tuned)
     assert whole.complete
     assert whole.frame.groupby(["config_id", "seed"]).ngroups == 10
@@ -180,12 +183,20 @@ def test_proposed_configurations_run_and_go_on(tmp_path, monkeypatch):
     found = sweep(search, out=tmp_path / "x", **tuned)
     same = [name for name in found.frame.columns if name != "seconds"]
     pd.testing.assert_frame_equal(found.frame[same], whole.frame[same], check_exact=True)
-    with pytest.raises(SettingError, match="of another sweep, which differs in samples"):
-        sweep(search, out=tmp_path / "x", **tuned | {"samples": 6})
+    journal = optuna.storages.journal.JournalFileBackend(str(tmp_path / "x" / "journal.log"))
+    study = optuna.load_study(study_name="sweep", storage=optuna.storages.JournalStorage(journal))
+    assert study.metric_names == ["final_return", "entropy"]
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    means = found.means(*objectives)[study.metric_names]
+    np.testing.assert_array_equal([trial.values for trial in study.trials], means)
+    assert {trial.number for trial in study.best_trials} == set(found.pareto(*objectives)["config_id"])
+    with pytest.raises(SettingError, match="of another sweep, which differs in objectives, samples"):
+        sweep(search, out=tmp_path / "x", **tuned | {"samples": 6, "objectives": ["entropy"]})
     with pytest.raises(SettingError, match=r"algo.learning_rate must be finite and > 0"):
         sweep({"algo.learning_rate": Uniform(-1.0, 1.0)}, **tuned)
 
 
+TUNED = {"search": {"algo.gamma": Uniform(0.9, 0.99)}, "samples": 2, "sampler": "tpe"}
 HALVED = {"algo.learning_rate": [1e-4, 1e-3, 1e-2, 0.1, 0.3], "algo.gamma": [0.9, 0.99]}
 
 
@@ -345,6 +356,10 @@ def test_two_at_once_are_one_too_many(whole):
         ({"memory_gb": 0.0}, r"memory_gb must be finite and > 0, got 0"),
         ({"env_settings": {"size": 3}}, r"env_settings belong to an environment given by its id"),
         ({"visits": True}, r"visits: the environment has no discretised state"),
+        ({"objectives": ["entropy"]}, r"objectives are for a sampler"),
+        ({"objectives": "entropy"}, r"objectives must be some, such as \('final_return', 'min:first_reward'\)"),
+        ({**TUNED, "objectives": ["max:entropy"]}, r"objectives: unknown value 'max:entropy'; did you mean entropy"),
+        ({**TUNED, "objectives": ["final_return", "min:coverage"]}, r"objectives: unknown value 'coverage'"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(changes, message, tmp_path):

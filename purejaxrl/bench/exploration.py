@@ -131,7 +131,7 @@ class Pair:
 def final_return(run: Frame) -> float:
     """Mean return of the episodes that ended in the last tenth of the updates; NaN if none did."""
     last = run[run["update"] > run["update"].max() - max(run["update"].max() // 10, 1)]
-    return metrics.mean_return(last)
+    return metrics.mean(last, "episode_return")
 
 
 def time_to_solve(run: Frame, threshold: float) -> float:
@@ -157,7 +157,7 @@ def choose(frame: Frame) -> float:
 
     def quality(index: int) -> tuple:
         of_value = [run for _, run in tuning[tuning["value"] == values[index]].groupby("seed")]
-        whole = [metrics.mean_return(run) for run in of_value]
+        whole = [metrics.mean(run, "episode_return") for run in of_value]
         final = [final_return(run) for run in of_value]
         means = (float(np.nan_to_num(np.mean(found), nan=-np.inf)) for found in (final, whole))
         return *(round(mean, 3) for mean in means), index == middle
