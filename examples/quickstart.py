@@ -45,7 +45,7 @@ import purejaxrl
 from purejaxrl import stats
 from purejaxrl.algos import PPO
 
-TOTAL_STEPS = int(os.environ.get("QUICKSTART_STEPS", 204_800))
+TOTAL_STEPS = int(os.environ.get("EXAMPLE_STEPS", 204_800))
 print(f"jax {jax.__version__} on {jax.devices()[0].platform}")
 
 # %% [markdown]

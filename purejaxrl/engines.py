@@ -64,6 +64,8 @@ Submit = Callable[..., Handle]
 class Work:
     """Do a job in a worker: call it. It returns the message of what was refused there, or an empty one."""
 
+    written = False
+
     def __call__(self, job: Job) -> str:
         caching.use()
         folder = Path(job.folder)
@@ -76,15 +78,19 @@ class Work:
             with (progress := Progress(Console(quiet=True))).training(len(points)):
                 for batch in program.run(points, progress, threading.Event()):
                     metrics.write_part(folder, labelled(batch, job.fields), f"-{uuid.uuid4().hex[:8]}")
+                    self.written = True
         except SettingError as error:
             return str(error)
         return ""
 
     def checkpoint(self, job: Job) -> Any:
-        """What submitit puts into the queue again where Slurm stops the job: the same, which does what is missing."""
+        """What submitit puts into the queue again where Slurm stops the job: the same, which does what is missing.
+
+        None where nothing was done in its time: then nothing will be the next time, and the job has failed.
+        """
         from submitit.helpers import DelayedSubmission
 
-        return DelayedSubmission(self, job)
+        return DelayedSubmission(Work(), job) if self.written else None
 
 
 def check(on: Any) -> None:

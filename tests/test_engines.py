@@ -139,8 +139,12 @@ def test_no_slurm_on_this_machine(tmp_path, monkeypatch):
 def test_a_job_that_goes_to_the_queue_again_does_what_is_missing(tmp_path, monkeypatch):
     """As Slurm has it at a job's time limit; and an interrupt ends all jobs."""
     work, job, event, cancelled = engines.Work(), object(), threading.Event(), []
+    assert work.checkpoint(job) is None  # it did nothing in its time, nor would it the next time
+    work.written = True
     again = work.checkpoint(job)
-    assert (again.function, again.args) == (work, (job,))
+    assert isinstance(again.function, engines.Work)
+    assert again.args == (job,)
+    assert not again.function.written
 
     class Endless:
         def done(self):

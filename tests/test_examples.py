@@ -27,7 +27,7 @@ def test_notebook_and_script_are_one(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_notebook_runs(path, monkeypatch):
     nbclient, jupytext = pytest.importorskip("nbclient"), pytest.importorskip("jupytext")
-    monkeypatch.setenv("QUICKSTART_STEPS", "8192")
+    monkeypatch.setenv("EXAMPLE_STEPS", "4096")
     notebook = jupytext.read(path)
     nbclient.NotebookClient(notebook, timeout=280, kernel_name="python3").execute()
     pictures = [
