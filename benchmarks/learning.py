@@ -162,10 +162,8 @@ def make_learner(task):
     normalise, off = task.settings.get("normalise", False), {}
     if task.algo == "ppo":
         off |= {"clip_value": True, "normalise_obs": normalise, "normalise_reward": normalise}
-    if task.algo in ("ppo", "pqn"):
-        off["anneal_lr"] = False
     if task.algo != "sac":
-        off["max_grad_norm"] = 1e6
+        off |= {"anneal_lr": False, "max_grad_norm": 1e6}
     return getattr(algos, task.algo.upper())(**(off | settings))
 
 

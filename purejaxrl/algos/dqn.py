@@ -52,7 +52,7 @@ class DQNState(struct.PyTreeNode):
 class DQN(struct.PyTreeNode):
     """Deep Q-network for discrete actions; the defaults learn CartPole."""
 
-    learning_rate: float = number(1e-3, gt=0)  # Adam's step size
+    learning_rate: float = number(5e-4, gt=0)  # Adam's step size
     gamma: float = number(0.99, ge=0, le=1)  # discount
     epsilon_start: float = number(1.0, ge=0, le=1)  # share of random actions at first
     epsilon_end: float = number(0.05, ge=0, le=1)  # and after exploration_fraction of the run
@@ -61,6 +61,7 @@ class DQN(struct.PyTreeNode):
     max_grad_norm: float = number(10.0, gt=0)  # gradients are clipped to this global norm
     num_steps: int = static(4, ge=1)  # steps per env between updates
     num_gradient_steps: int = static(2, ge=1)  # per update
+    anneal_lr: bool = static(True)  # learning rate falls linearly to 0 over the run
     buffer_size: int = static(100_000, ge=1)  # observations held, over all envs; a final one takes a place, too
     batch_size: int = static(128, ge=1)  # steps sampled for each gradient step
     learning_starts: int = static(1_000, ge=0)  # env steps, over all envs, before the first gradient step
@@ -107,7 +108,7 @@ class DQN(struct.PyTreeNode):
         return DQNState(
             params=params,
             target_params=params,
-            opt_state=self._optimiser().init(params),
+            opt_state=self._optimiser(1.0).init(params),
             replay=buffer,
             priorities=replay.init_priorities(buffer.holds_step.size) if self.prioritised else None,
             updates=jnp.zeros((), jnp.int32),
@@ -141,7 +142,9 @@ class DQN(struct.PyTreeNode):
             priorities = replay.set_priorities(priorities, emptied, jnp.zeros(emptied.shape))
             priorities = replay.set_priorities(priorities, written, new)
         ready = state.updates + 1 >= state.start_updates
-        beta = exploration.annealed(self.beta, 1.0, state.updates / state.num_updates, 1.0)
+        progress = state.updates / state.num_updates
+        beta = exploration.annealed(self.beta, 1.0, progress, 1.0)
+        optimiser = self._optimiser(jnp.maximum(1.0 - progress, 0.0) if self.anneal_lr else 1.0)
 
         def gradient_step(carry, key):
             params, target_params, opt_state, priorities, count = carry
@@ -154,7 +157,7 @@ class DQN(struct.PyTreeNode):
             reward = found.steps.reward + (0.0 if batch.bonus is None else reward_fn(found.steps, found.steps.memo))
             loss = jax.grad(self._loss, has_aux=True)
             grads, (error, metrics) = loss(params, target_params, state.network, loss_key, found, reward)
-            updates, new_opt_state = self._optimiser().update(grads, opt_state, params)
+            updates, new_opt_state = optimiser.update(grads, opt_state, params)
             new_params = optax.apply_updates(params, updates)
             tau = jnp.where((count + 1) % self.target_period == 0, self.tau, 0.0)
             new_target = optax.incremental_update(new_params, target_params, tau)
@@ -220,8 +223,8 @@ class DQN(struct.PyTreeNode):
         progress = state.updates / state.num_updates
         return exploration.annealed(self.epsilon_start, self.epsilon_end, progress, self.exploration_fraction)
 
-    def _optimiser(self) -> optax.GradientTransformation:
-        return optax.chain(optax.clip_by_global_norm(self.max_grad_norm), optax.adam(self.learning_rate))
+    def _optimiser(self, remaining: Any) -> optax.GradientTransformation:
+        return optax.chain(optax.clip_by_global_norm(self.max_grad_norm), optax.adam(self.learning_rate * remaining))
 
     def _network(self, spec: Spec) -> Any:
         def default():

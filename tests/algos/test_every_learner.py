@@ -12,6 +12,7 @@ import pytest
 
 import purejaxrl
 from purejaxrl import algos, discovery
+from purejaxrl.algos import DQN, PPO, PQN
 from purejaxrl.bonuses import RND, Counts
 from purejaxrl.types import SettingError
 
@@ -183,3 +184,25 @@ def test_traced_bounds_of_atoms_pass():
         return learners.bind(probes.Clock(), learner, total_steps=64)(key).metrics["q_loss"]
 
     assert jax.jit(run)(5.0, jax.random.key(0)).shape == (4,)
+
+
+@pytest.mark.parametrize("cls", [PPO, PQN, DQN])
+def test_the_learning_rate_anneals_to_zero_over_the_whole_run(cls):
+    more = {"learning_starts": 0, "batch_size": 64} if cls is DQN else {}
+
+    def steps(**options):
+        learner = cls(num_steps=16, hidden=(8,), **more, **options)
+        train = purejaxrl.make_train(probes.RewardFromObs(), learner, num_envs=4, total_steps=64 * 50)
+        state, sizes = jax.jit(train.init)(jax.random.key(0)), []
+        advance = jax.jit(train.advance, static_argnums=1)
+        for _ in range(50):
+            before = state.learner.params
+            state, _ = advance(state, 1)
+            moved = jax.tree.map(lambda x, y: jnp.abs(x - y).max(), before, state.learner.params)
+            sizes.append(max(float(leaf) for leaf in jax.tree.leaves(moved)))
+        return np.asarray(sizes)
+
+    annealed, constant = steps(), steps(anneal_lr=False)
+    np.testing.assert_allclose(annealed[0], constant[0], rtol=1e-5)
+    assert annealed[-1] < 0.1 * annealed[:5].mean()  # the last update's rate is 1/50 of the first's
+    assert constant[-1] > 0.2 * constant[:5].mean()
