@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from purejaxrl.evaluation import evaluate as evaluate
     from purejaxrl.metrics import load as load
     from purejaxrl.population_based import pbt as pbt
+    from purejaxrl.sharding import shard as shard
     from purejaxrl.sweeps import sweep as sweep
     from purejaxrl.train import Result as Result
     from purejaxrl.train import make_train as make_train
@@ -28,6 +29,7 @@ _PUBLIC = {
     "pbt": "population_based",
     "restore": "checkpoint",
     "save": "checkpoint",
+    "shard": "sharding",
     "sweep": "sweeps",
 }
 __all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604 # pyright: ignore[reportUnsupportedDunderAll]

@@ -61,7 +61,7 @@ def learn(settings: Any, state: Distillation, key: Array, batch: Transition) -> 
     state = state.replace(obs_moments=moments.update(state.obs_moments, obs))
     if batch.bonus is None:
         return state, {}
-    obs, optimiser = _standardised(state, minibatches.flatten(obs)), optax.adam(settings.learning_rate)
+    obs, optimiser = _standardised(state, minibatches.samples(obs)), optax.adam(settings.learning_rate)
 
     def minibatch_step(carry, indices):
         params, opt_state = carry

@@ -122,7 +122,7 @@ def learn(
 
     `next_obs` is the true next observation, at an episode's end too, so every transition teaches.
     """
-    samples = minibatches.flatten((batch.obs, batch.action, batch.next_obs))
+    samples = minibatches.samples((batch.obs, batch.action, batch.next_obs))
     optimiser = optax.adam(settings.learning_rate)
 
     def minibatch_step(carry, indices):

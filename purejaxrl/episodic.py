@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from purejaxrl import hashing
+from purejaxrl import devices, hashing
 from purejaxrl.types import Spec, Transition
 
 Array = jax.Array
@@ -48,6 +48,15 @@ def visits(memory: EpisodicCounts, obs: PyTree) -> Array:
 
 
 def _visit(memory: EpisodicCounts, obs: PyTree, really: Array) -> tuple[EpisodicCounts, Array]:
+    def visit(hash, cells, episode, obs, really):
+        memory, before = _visit_own(EpisodicCounts(hash, cells, episode), obs, really)
+        return memory.cells, before
+
+    cells, before = devices.locally(visit, memory.hash, memory.cells, memory.episode, obs, really)
+    return memory.replace(cells=cells), before
+
+
+def _visit_own(memory: EpisodicCounts, obs: PyTree, really: Array) -> tuple[EpisodicCounts, Array]:
     num_envs, rows, size, _ = memory.cells.shape
     where = jnp.arange(num_envs)[:, None], jnp.arange(rows), hashing.cells(memory.hash, obs, 1, size)
     # One array, read once and written once: with two, XLA's CPU backend copies whole tables at every step of a scan.

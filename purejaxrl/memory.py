@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from purejaxrl import minibatches
+from purejaxrl import devices, minibatches
 from purejaxrl.networks import Torso, dense, orthogonal
 from purejaxrl.types import SettingError
 
@@ -225,12 +225,12 @@ def lookahead(network: Any, params: PyTree, carry: PyTree, obs: PyTree, first: A
 def samples(network: Any, rollout: PyTree) -> PyTree:
     """What minibatches are drawn from: steps ``[T * E, ...]``, or with a memory whole sequences ``[E, T, ...]``."""
     if has_memory(network):
-        return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), rollout)
-    return minibatches.flatten(rollout)
+        return devices.everywhere(jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), rollout))
+    return minibatches.samples(rollout)
 
 
 def replay(network: Any, params: PyTree, carry: PyTree, obs: PyTree, first: Array) -> Any:
     """Outputs for a minibatch of :func:`samples`; sequences start from `carry`, what acting carried into them."""
     if not has_memory(network):
         return jax.vmap(network.apply, (None, 0))(params, obs)
-    return jax.vmap(network.apply, (None, 0, 0, 0))(params, carry, obs, first)[1]
+    return devices.locally(jax.vmap(network.apply, (None, 0, 0, 0)), params, carry, obs, first)[1]

@@ -7,13 +7,24 @@ from typing import Any
 
 import jax
 
+from purejaxrl import devices
+
 Array = jax.Array
 PyTree = Any
 
 
 def flatten(tree: PyTree, num_leading: int = 2) -> PyTree:
-    """A batch's samples one after the other: leaves ``[num_steps, num_envs, ...]`` become ``[samples, ...]``."""
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[num_leading:]), tree)
+    """A batch's samples one after the other: leaves ``[num_steps, num_envs, ...]`` become ``[samples, ...]``.
+
+    Of a run over several devices each gets an equal share of them, where there is one.
+    """
+    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[num_leading:]), tree)
+    return devices.spread(flat)
+
+
+def samples(tree: PyTree) -> PyTree:
+    """As :func:`flatten`, for minibatches to be drawn from: whole on every device."""
+    return devices.everywhere(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), tree))
 
 
 def epochs(
@@ -33,8 +44,15 @@ def epochs(
     """
     size = max(int(count // num_minibatches * fraction), 1)
 
-    def epoch(carry, key):
-        order = jax.random.permutation(key, count)[: size * num_minibatches]
-        return jax.lax.scan(step, carry, order.reshape(num_minibatches, size))
+    def shuffled(key):
+        return jax.random.permutation(key, count)[: size * num_minibatches].reshape(num_minibatches, size)
 
-    return jax.lax.scan(epoch, carry, jax.random.split(key, num_epochs))
+    def epoch(carry, order):
+        return jax.lax.scan(step, carry, devices.spread(order, axis=1))
+
+    keys = jax.random.split(key, num_epochs)
+    if devices.count() == 1:
+        return jax.lax.scan(lambda carry, key: epoch(carry, shuffled(key)), carry, keys)
+    # A shuffle is a sort, which cannot be split: each device shuffles for some of the epochs.
+    orders = devices.locally(lambda _, keys: jax.vmap(shuffled)(keys), (), keys)
+    return jax.lax.scan(epoch, carry, devices.everywhere(orders))

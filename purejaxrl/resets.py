@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import struct
 
+from purejaxrl import devices
 from purejaxrl.types import Array, PyTree, Spec, StartFn, Transition, static
 
 
@@ -30,12 +33,19 @@ class FreshResets(struct.PyTreeNode):
     def reset(
         self, state: PyTree, key: Array, done: Array, start: StartFn, current: tuple[PyTree, PyTree]
     ) -> tuple[PyTree, tuple[PyTree, PyTree]]:
+        numbers = jnp.arange(len(done))
+        return state, devices.locally(functools.partial(self._reset, start), key, numbers, done, current)
+
+    def _reset(
+        self, start: StartFn, key: Array, numbers: Array, done: Array, current: tuple[PyTree, PyTree]
+    ) -> tuple[PyTree, PyTree]:
+        """Of envs with these consecutive numbers; an env's episode depends on the key and its number alone."""
         num_envs, on_cpu = len(done), jax.default_backend() == "cpu"
         at_once = min(self.at_once or (max(num_envs // 16, 1) if on_cpu else num_envs), num_envs)
-        fresh = jax.vmap(lambda env: start(jax.random.fold_in(key, env)))
+        fresh = jax.vmap(lambda number: start(jax.random.fold_in(key, number)))
         if at_once == num_envs and not (on_cpu and num_envs == 1):
             keep = jax.vmap(lambda done, new, old: jax.tree.map(lambda *both: jnp.where(done, *both), new, old))
-            return state, keep(done, fresh(jnp.arange(num_envs)), current)
+            return keep(done, fresh(numbers), current)
 
         # XLA for GPUs refuses a loop whose end it can work out while it compiles, as where all envs start.
         needed = jax.lax.optimization_barrier(jnp.cumsum(done))  # up to each env
@@ -46,7 +56,7 @@ class FreshResets(struct.PyTreeNode):
             # A search in one kernel, not a loop of them. Beyond the last it finds num_envs, which is dropped.
             envs = jnp.searchsorted(needed, wanted, method="scan_unrolled")
             put = lambda old, new: old.at[envs].set(new, mode="drop")  # noqa: E731
-            return first + at_once, jax.tree.map(put, current, fresh(envs))
+            return first + at_once, jax.tree.map(put, current, fresh(numbers[0] + envs))
 
         first = jnp.zeros((), needed.dtype)
-        return state, jax.lax.while_loop(lambda carry: carry[0] < needed[-1], some, (first, current))[1]
+        return jax.lax.while_loop(lambda carry: carry[0] < needed[-1], some, (first, current))[1]

@@ -197,11 +197,12 @@ class Train:
         return jax.lax.scan(lambda state, _: self._update(state), state, length=num_updates)
 
     def _update(self, state: TrainState) -> tuple[TrainState, Metrics]:
-        actor0, visits0 = state.actor, state.visits
+        before, actor0, visits0 = state, state.actor, state.visits
         key, rollout_key, learner_key, bonus_key = jax.random.split(state.key, 4)
         keys = jax.random.split(rollout_key, self.spec.num_steps)
         state, (batch, episodes) = jax.lax.scan(self._step, state, keys)
         state, metrics = state.replace(key=key, update=state.update + 1), _episode_metrics(*episodes)
+        state = state.replace(**self._found(before, batch))
 
         bonus, bonus_state, scale = self.bonus, state.bonus, state.bonus_scale
         env_steps = state.env_steps
@@ -262,7 +263,7 @@ class Train:
         return state, transition, episode
 
     def _env_step(self, state: TrainState, env_key: Array, reset_key: Array, action: Array, mask: Array | None):
-        """Step every env, auto-reset (here and nowhere else), count visits and episodes."""
+        """Step every env, auto-reset (here and nowhere else), count episodes."""
         step = jax.vmap(functools.partial(stepping.step, self.env, self.env_params))
         env_keys = jax.random.split(env_key, self.spec.num_envs)
         next_obs, env_state, reward, terminated, truncated = step(env_keys, state.env, action)
@@ -282,8 +283,6 @@ class Train:
         done = terminated | truncated
         resets, (obs, env_state) = self.resets.reset(resets, reset_key, done, self._begin, (next_obs, env_state))
         episode_return, episode_length = state.episode_return + reward, state.episode_length + 1
-        env_steps = state.env_steps + self.spec.num_envs
-        found = (state.first_reward < 0) & (reward > 0).any()
         state = state.replace(
             env=env_state,
             obs=obs,
@@ -291,11 +290,22 @@ class Train:
             resets=resets,
             episode_return=jnp.where(done, 0.0, episode_return),
             episode_length=jnp.where(done, 0, episode_length),
-            env_steps=env_steps,
-            first_reward=jnp.where(found, env_steps, state.first_reward),
-            visits=None if self.visits is None else ground_truth.count(state.visits, transition.cell),
+            env_steps=state.env_steps + self.spec.num_envs,
         )
         return state, transition, (done, episode_return, episode_length)
+
+    def _found(self, before: TrainState, batch: Transition) -> dict[str, Any]:
+        """The visits and the first reward after ``[num_steps, num_envs]`` transitions from the state `before`.
+
+        Of all steps at once: where the envs are spread over devices these have to agree here, and not at each step.
+        """
+        rewarded = (batch.reward > 0).any(axis=1)
+        when = before.env_steps + (1 + jnp.argmax(rewarded).astype(jnp.int32)) * self.spec.num_envs
+        found = (before.first_reward < 0) & rewarded.any()
+        return {
+            "first_reward": jnp.where(found, when, before.first_reward),
+            "visits": None if self.visits is None else ground_truth.count(before.visits, batch.cell),
+        }
 
     def _warm_up(self, state: TrainState, key: Array) -> TrainState:
         """Let the bonus see random steps, then start training on fresh episodes."""
@@ -320,9 +330,8 @@ class Train:
             obs=obs,
             env=env_state,
             resets=resets,
-            visits=warm.visits,
             env_steps=warm.env_steps,
-            first_reward=warm.first_reward,
+            **self._found(state, batch),
         )
 
     def _begin(self, key: Array) -> tuple[PyTree, PyTree]:

@@ -414,6 +414,15 @@ def test_warm_up_is_counted_and_reaches_the_bonus():
     assert metrics["env_steps"][-1] == train.env_steps
 
 
+@pytest.mark.parametrize(("warmup_steps", "expected"), [(0, 8), (4, 12), (8, 8)])
+def test_the_first_reward_is_where_it_was(warmup_steps, expected):
+    """The second step of every episode is the first that pays; a warm-up of one step sees none of them."""
+    train = make(probes.Discounting(), bonus=EpisodicSteps(warmup_steps=warmup_steps))
+    state, metrics = jax.jit(train)(jax.random.key(0))
+    assert state.first_reward == expected
+    assert (metrics["first_reward"] == expected).all()
+
+
 def test_visits_are_exact():
     """Against NumPy on the transitions themselves; every step is counted once."""
     cells = (lambda state: state.x.astype(int), 5)

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from purejaxrl import dynamics, minibatches, networks
+from purejaxrl import devices, dynamics, minibatches, networks
 from purejaxrl.intrinsic import Weighted
 from purejaxrl.types import NORMALISERS, Array, PyTree, Spec, Transition, check_minibatches, number, static
 
@@ -146,7 +146,7 @@ class BYOLExplore(Weighted):
         """Learn from whole sequences of envs; then the history becomes the next rollout's start."""
         leading, optimiser = batch.reward.shape, optax.adam(self.learning_rate)
         action = dynamics.encode_action(state, minibatches.flatten(batch.action)).reshape(*leading, -1)
-        rollout = batch.obs, action, batch.next_obs, batch.first
+        rollout = devices.everywhere((batch.obs, action, batch.next_obs, batch.first))
 
         def minibatch_step(carry, envs):
             params, target, opt_state = carry

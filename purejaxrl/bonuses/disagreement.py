@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from purejaxrl import dynamics, minibatches, moments, networks
+from purejaxrl import devices, dynamics, minibatches, moments, networks
 from purejaxrl.intrinsic import Weighted
 from purejaxrl.types import NORMALISERS, Array, PyTree, Spec, Transition, check_minibatches, number, static
 
@@ -80,6 +80,7 @@ class Disagreement(Weighted):
             return state.replace(obs_moments=seen), {}
         obs, action, next_obs = minibatches.flatten((batch.obs, batch.action, batch.next_obs))
         phi, target, action = _features(state, obs), _features(state, next_obs), dynamics.encode_action(state, action)
+        phi, target, action = devices.everywhere((phi, target, action))
         optimiser = optax.adam(self.learning_rate)
         mask_key, epochs_key = jax.random.split(key)
 

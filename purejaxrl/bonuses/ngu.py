@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from purejaxrl import distillation, dynamics, moments
+from purejaxrl import devices, distillation, dynamics, moments
 from purejaxrl.intrinsic import Weighted
 from purejaxrl.types import NORMALISERS, Array, Spec, Transition, check_minibatches, number, static
 
@@ -76,7 +76,8 @@ class NGU(Weighted):
 
         squared = jnp.square(state.memory - next_phi[:, None]).sum(-1)
         written = jnp.arange(self.memory_size) < state.length[:, None]
-        nearest = -jax.lax.top_k(jnp.where(written, -squared, -jnp.inf), min(self.k, self.memory_size))[0]
+        scores, k = jnp.where(written, -squared, -jnp.inf), min(self.k, self.memory_size)
+        nearest = -devices.locally(lambda _, scores: jax.lax.top_k(scores, k)[0], (), scores)
         # Where the episode has fewer than k the rest is infinitely far, which the kernel maps to 0.
         relative = jnp.maximum(nearest / jnp.maximum(state.distance, 1e-12) - self.cluster_distance, 0.0)
         similarity = jnp.sqrt((self.epsilon / (relative + self.epsilon)).sum(-1)) + self.min_count
@@ -120,7 +121,11 @@ class NGU(Weighted):
 
 def _write(state: NGUState, phi: Array, really: Array) -> NGUState:
     """Append ``phi [num_envs, embedding_size]`` to the rings of the envs where `really`."""
-    num_envs, size, _ = state.memory.shape
+
+    def write(_, memory, slot, phi):
+        return memory.at[jnp.arange(len(slot)), slot].set(phi, mode="drop")
+
+    size = state.memory.shape[1]
     slot = jnp.where(really, state.length % size, size)  # out of bounds is left out
-    memory = state.memory.at[jnp.arange(num_envs), slot].set(phi, mode="drop")
+    memory = devices.locally(write, (), state.memory, slot, phi)
     return state.replace(memory=memory, length=state.length + really)

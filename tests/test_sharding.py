@@ -1,0 +1,76 @@
+"""One run over several devices: the same run, split where it can be, without waiting within a rollout."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("sharded.py")
+# Two devices of two cores, so that collectives find a thread for each.
+FLAGS = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+
+
+# Before anything else: gymnax starts JAX's backends when it is imported.
+PROCESS = """
+import sys, jax
+jax.config.update("jax_cpu_collectives_implementation", "gloo")
+jax.distributed.initialize(f"localhost:{sys.argv[2]}", 2, int(sys.argv[1]), initialization_timeout=60)
+sys.path.insert(0, sys.argv[3])
+import sharded
+sharded.process()
+"""
+
+
+def start(*command):
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen([sys.executable, *map(str, command)], env=os.environ | FLAGS, **pipes)
+
+
+def finish(*processes, timeout=280):
+    """Wait for them all; none is left behind, whatever happens."""
+    try:
+        outputs = [process.communicate(timeout=timeout)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert all(process.returncode == 0 for process in processes), "\n".join(outputs)[-6000:]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("CartPole-v1", "ppo", "rnd", "NORMALISED"),
+        ("CartPole-v1", "ppo-gru", "ngu"),
+        ("CartPole-v1", "pqn", "e3b"),
+        ("CartPole-v1", "dqn", "episodic"),
+        ("DeepSea-bsuite", "dqn-rainbow", "counts", "{'visits': True}"),
+        ("MiniGrid-DoorKey-5x5-v0", "ppo"),
+        ("Pendulum-v1", "sac"),
+    ],
+    ids="-".join,
+)
+def test_the_same_run_as_on_one_device(case):
+    finish(start(SCRIPT, "equal", *case))
+
+
+def test_no_device_waits_within_a_rollout():
+    finish(start(SCRIPT, "local"))
+
+
+def test_in_pieces_from_a_checkpoint_on_any_mesh():
+    finish(start(SCRIPT, "pieces"))
+
+
+def test_what_cannot_be_shared_out_is_refused():
+    finish(start(SCRIPT, "refused"))
+
+
+def test_two_processes():
+    with socket.socket() as one:
+        one.bind(("localhost", 0))
+        port = one.getsockname()[1]
+    finish(*(start("-c", PROCESS, number, port, SCRIPT.parent) for number in range(2)))
