@@ -29,7 +29,7 @@ def start(*command):
     return subprocess.Popen([sys.executable, *map(str, command)], env=os.environ | FLAGS, **pipes)
 
 
-def finish(*processes, timeout=200):
+def finish(*processes, timeout=280):
     """Wait for them all; none is left behind, whatever happens."""
     try:
         outputs = [process.communicate(timeout=timeout)[0] for process in processes]
