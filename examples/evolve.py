@@ -29,9 +29,6 @@ import os
 import subprocess
 import sys
 
-# On a CPU one device per core; this must be said before JAX starts.
-os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count={os.cpu_count()}")
-
 if importlib.util.find_spec("purejaxrl") is None or importlib.util.find_spec("evosax") is None:
     # Pin the jax that is there: it may be built for this machine's accelerator.
     there = [name for name in ("jax", "jaxlib") if importlib.util.find_spec(name)]

@@ -12,7 +12,7 @@
 # ---
 
 # %% [markdown]
-# # Which learning rate? A thousand runs in one call
+# # Which learning rate? Hundreds of runs in one call
 #
 # A learning rate is a number that differs from lane to lane of one compiled program, so a sweep over many of them
 # costs one compilation. On an accelerator this trains 256 learning rates × 32 seeds, 8192 runs of PPO on CartPole (19

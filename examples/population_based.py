@@ -16,7 +16,7 @@
 #
 # How much should novelty count? Much at first, little in the end, one would think. Population-based training finds a
 # schedule while it trains: every so often the worst members of a population go on from copies of the best ones, with
-# their settings changed a little. All members are lanes of one compiled program. About two minutes on two CPU cores.
+# their settings changed a little. All members are lanes of one compiled program. About a minute on two CPU cores.
 
 # %%
 # Where the package comes from: a name on the package index, the URL of a repository, or the path of a wheel.
@@ -48,9 +48,9 @@ from purejaxrl.search import LogUniform
 STEPS = int(os.environ.get("EXAMPLE_STEPS", 150_000))  # of each member
 
 # %% [markdown]
-# ## Train two populations
+# ## Train a population
 #
-# Sixteen members each, an exchange every fifteenth of the run. The two have nothing to do with each other.
+# Sixteen members, an exchange every fifteenth of the run.
 
 # %%
 found = purejaxrl.pbt(
@@ -63,7 +63,6 @@ found = purejaxrl.pbt(
     total_steps=STEPS,
     interval=max(STEPS // 15, 768),
     members=16,
-    seeds=2,
 )
 found.best().head(5)
 
@@ -75,14 +74,13 @@ found.best().head(5)
 # %%
 frame, schedule = found.frame, found.schedule()
 figure, axes = plt.subplots(2, 1, figsize=(7, 5.5), sharex=True, layout="constrained")
-population = frame[frame["seed"] == schedule["seed"].iloc[0]]
-for _, member in population.groupby("config_id"):
+for _, member in frame.groupby("config_id"):
     axes[0].plot(member["env_steps"], member["bonus.coef"], color="grey", alpha=0.3, linewidth=1)
     returns = member["episode_return"].rolling(10, min_periods=1).mean()
     axes[1].plot(member["env_steps"], returns, color="grey", alpha=0.3, linewidth=1)
 axes[0].plot(schedule["env_steps"], schedule["bonus.coef"], linewidth=2, label="the best member and its ancestors")
 axes[1].plot(schedule["env_steps"], schedule["episode_return"].rolling(10, min_periods=1).mean(), linewidth=2)
-axes[0].set(yscale="log", ylabel="RND's coefficient", title="DeepSea 12, one population of 16")
+axes[0].set(yscale="log", ylabel="RND's coefficient", title="DeepSea 12, a population of 16")
 axes[1].set(xlabel="environment steps", ylabel="episode return")
 axes[0].legend(loc="lower left")
 plt.show()

@@ -105,7 +105,7 @@ for label, sweep, style in (("with RND", with_rnd, "-"), ("no bonus", alone, "--
     solved = (sweep.runs()["final_return"] > 0.9).sum()
     print(f"{label}: {solved} of 16 seeds end with a mean return above 0.9")
 axes.set(
-    xlabel="environment steps", ylabel="episode return", title="DeepSea 12, 16 fresh seeds: mean and 95 % interval"
+    xlabel="environment steps", ylabel="episode return", title="DeepSea 12, 16 fresh seeds, 95 % interval"
 )
 axes.legend()
 plt.show()

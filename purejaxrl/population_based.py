@@ -61,7 +61,9 @@ class Population:
             for (seed, member), of in last.groupby(["seed", "config_id"])
         ]
         columns = ["seed", "config_id", *self.fields, "score"]
-        return pd.DataFrame(rows, columns=columns).sort_values("score", ascending=False, ignore_index=True)
+        return pd.DataFrame(rows, columns=columns).sort_values(
+            "score", ascending=False, kind="stable", ignore_index=True
+        )
 
     def schedule(self, seed: int = 0) -> Frame:
         """The way of the best member of a population: the rows of it and of its ancestors, in the order of updates."""

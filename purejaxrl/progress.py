@@ -33,7 +33,8 @@ class Progress:
         )
         self._task: rich.progress.TaskID | None = None
         self._done = self._total = 0
-        self._started = self._last = 0.0
+        self._last = 0.0
+        self._timed: tuple[int, float] | None = None  # steps and time of the first report: what compiled is over then
         self._return = np.nan
         self.note = ""  # at the end of the line
 
@@ -67,8 +68,8 @@ class Progress:
     def training(self, total: int) -> Iterator[None]:
         """Show a bar over `total` environment steps while :meth:`advance` is called."""
         self._task = self._live.add_task("training", total=total, details="")
-        self._done, self._total, self._return = 0, total, np.nan
-        self._started = self._last = time.perf_counter()
+        self._done, self._total, self._return, self._timed = 0, total, np.nan, None
+        self._last = time.perf_counter()
         try:
             yield
         finally:
@@ -81,8 +82,9 @@ class Progress:
         found = np.zeros(0) if rows is None else np.asarray(rows["episode_return"].dropna())
         if found.size:
             self._return = found.mean()
-        rate = self._done / max(now - self._started, 1e-9)
-        details = f"{self._done:,} of {self._total:,} steps, {rate:,.0f}/s, mean return {self._return:.4g}"
+        first, start = self._timed = self._timed or (self._done, now)
+        rate = f", {(self._done - first) / (now - start):,.0f}/s" if self._done > first and now > start else ""
+        details = f"{self._done:,} of {self._total:,} steps{rate}, mean return {self._return:.4g}"
         details += f", {self.note}" if self.note else ""
         assert self._task is not None
         self._live.update(self._task, completed=self._done, details=details)

@@ -88,7 +88,7 @@ class Sweep:
         columns = ["config_id", *self.fields, "final_return", "low", "high", "seeds", "diverged"]
         rung = ["rung"] * self._has_rungs
         ranked = pd.DataFrame(rows, columns=[*columns, *rung])
-        ranked = ranked.sort_values([*rung, "final_return"], ascending=False, ignore_index=True)
+        ranked = ranked.sort_values([*rung, "final_return"], ascending=False, kind="stable", ignore_index=True)
         return ranked if count is None else ranked.head(count)
 
     def means(self, *objectives: str) -> Frame:
