@@ -1,17 +1,22 @@
-"""One run over several devices: steps per second beside the same run on one of them.
+"""More devices: steps per second of a sweep's lanes, and of one run's environments, beside one device.
 
-    python benchmarks/scale.py                                  # on whatever devices there are
-    python benchmarks/scale.py --host-devices 2 --rounds 5      # a CPU as two devices
+    python benchmarks/scale.py                                  # one run, on whatever devices there are
+    python benchmarks/scale.py --host-devices 2 --rounds 5      # a CPU as two devices: lanes, too
 
-PPO, 128 steps of each env, four epochs of four minibatches. Both programs are compiled first; then they take turns,
-`--rounds` times, since machines are noisy: the ratio is the median over rounds, in brackets the smallest and largest.
-One device of several that a CPU is split into may use all cores, too, but hardly does. `CPU time` is what all devices
-together work against one alone, which a busy machine changes less: 1 where nothing is done twice.
+Lanes: a sweep of 8 learning rates × 4 seeds of PPO, 4 envs each, in a process of its own for each number of devices, by
+turns; compiling is not counted.
+
+One run: PPO, 128 steps of each env, four epochs of four minibatches. Both programs are compiled first; then they take
+turns, `--rounds` times, since machines are noisy: the ratio is the median over rounds, in brackets the smallest and
+largest. One device of several that a CPU is split into may use all cores, too, but hardly does. `CPU time` is what
+all devices together work against one alone, which a busy machine changes less: 1 where nothing is done twice.
 """
 
 import argparse
 import os
 import statistics
+import subprocess
+import sys
 import time
 import warnings
 
@@ -50,6 +55,35 @@ def one_run(env_id, num_envs, updates, rounds):
     return f"| {env_id} | {num_envs} | {one:,.0f} | {many:,.0f} | {spread} | {work[1] / work[0]:.2f} |"
 
 
+SWEEP = """
+import jax, sys, tempfile, json, pathlib, purejaxrl
+from rich.console import Console
+from purejaxrl.algos import PPO
+from purejaxrl.progress import Progress
+out = pathlib.Path(tempfile.mkdtemp()) / "x"
+search = {"algo.learning_rate": [1e-4 * 2**n for n in range(8)]}
+quiet = Progress(Console(quiet=True))
+purejaxrl.sweep(sys.argv[1], PPO(), search=search, seeds=4, num_envs=4, total_steps=100_352, out=out, progress=quiet)
+print(json.loads((out / "summary.json").read_text())["steps_per_second"])
+"""
+
+
+def lanes(env_id, host_devices, rounds):
+    """A row: steps per second of a sweep with one device and with so many."""
+    speeds = {count: [] for count in (1, host_devices)}
+    for _ in range(rounds):
+        for count, found in speeds.items():
+            environ = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
+            command = [sys.executable, "-c", SWEEP, env_id]
+            found.append(
+                float(subprocess.run(command, env=environ, capture_output=True, check=True).stdout.split()[-1])
+            )
+    one, many = map(statistics.median, speeds.values())
+    ratios = [most / least for least, most in zip(*speeds.values(), strict=True)]
+    spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    return f"| {env_id} | {one:,.0f} | {many:,.0f} | {spread} |"
+
+
 def main():
     parser = argparse.ArgumentParser(description="Compare one run over all devices with the same run on one.")
     parser.add_argument("--env", nargs="+", default=list(TASKS))
@@ -60,6 +94,12 @@ def main():
     args = parser.parse_args()
     if args.host_devices:
         os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={args.host_devices}"
+        print(
+            f"| lanes: PPO on | steps/s, 1 device | steps/s, {args.host_devices} devices | ratio |\n|---|---|---|---|"
+        )
+        for env_id in args.env:
+            print(lanes(env_id, args.host_devices, args.rounds), flush=True)
+        print()
     import jax
 
     warnings.simplefilter("ignore")

@@ -104,8 +104,6 @@ for label, sweep, style in (("with RND", with_rnd, "-"), ("no bonus", alone, "--
     axes.plot(curves.index, mean, style, label=label)
     solved = (sweep.runs()["final_return"] > 0.9).sum()
     print(f"{label}: {solved} of 16 seeds end with a mean return above 0.9")
-axes.set(
-    xlabel="environment steps", ylabel="episode return", title="DeepSea 12, 16 fresh seeds, 95 % interval"
-)
+axes.set(xlabel="environment steps", ylabel="episode return", title="DeepSea 12, 16 fresh seeds, 95 % interval")
 axes.legend()
 plt.show()
