@@ -11,7 +11,7 @@ import pytest
 from purejaxrl import algos, bonuses, discovery
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = sorted(DOCS.glob("*/*.md"))
+PAGES = sorted(DOCS.rglob("*.md"))
 COMPONENTS = [(package, name) for package in (algos, bonuses) for name in discovery.names(package)]
 ROW = re.compile(r"^\| `(\w+)` \| `(.+?)` \| (\w+) \| (.+) \|$", re.MULTILINE)
 
