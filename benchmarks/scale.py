@@ -24,6 +24,13 @@ TASKS = ("CartPole-v1", "MiniGrid-DoorKey-8x8-v0")
 NUM_STEPS = 128
 
 
+def compared(one, many):
+    """The medians of both ways' rounds, and that of their ratios with the smallest and the largest."""
+    ratios = [most / least for least, most in zip(one, many, strict=True)]
+    spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    return f"{statistics.median(one):,.0f} | {statistics.median(many):,.0f} | {spread}"
+
+
 def one_run(env_id, num_envs, updates, rounds):
     """A row: steps per second on one device and on all, and the ratio."""
     import jax
@@ -49,14 +56,11 @@ def one_run(env_id, num_envs, updates, rounds):
             if turn:
                 speeds[way].append(steps / (time.perf_counter() - start))
                 work[way] += time.process_time() - worked
-    ratios = [all_devices / one for one, all_devices in zip(*speeds, strict=True)]
-    one, many = map(statistics.median, speeds)
-    spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-    return f"| {env_id} | {num_envs} | {one:,.0f} | {many:,.0f} | {spread} | {work[1] / work[0]:.2f} |"
+    return f"| {env_id} | {num_envs} | {compared(*speeds)} | {work[1] / work[0]:.2f} |"
 
 
 SWEEP = """
-import jax, sys, tempfile, json, pathlib, purejaxrl
+import sys, tempfile, json, pathlib, purejaxrl
 from rich.console import Console
 from purejaxrl.algos import PPO
 from purejaxrl.progress import Progress
@@ -78,10 +82,7 @@ def lanes(env_id, host_devices, rounds):
             found.append(
                 float(subprocess.run(command, env=environ, capture_output=True, check=True).stdout.split()[-1])
             )
-    one, many = map(statistics.median, speeds.values())
-    ratios = [most / least for least, most in zip(*speeds.values(), strict=True)]
-    spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-    return f"| {env_id} | {one:,.0f} | {many:,.0f} | {spread} |"
+    return f"| {env_id} | {compared(*speeds.values())} |"
 
 
 def main():

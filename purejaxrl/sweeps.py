@@ -507,7 +507,7 @@ class _Run:
                     traced=bucket.fields,
                     fields=self.fields,
                     points=points[number * len(points) // pieces : (number + 1) * len(points) // pieces],
-                    num_points=self.together or len(bucket.points),
+                    num_points=self._num_points(bucket),
                     watched=self.on == "local",
                     **self.limits,
                 )
@@ -527,12 +527,15 @@ class _Run:
 
     def _program(self, bucket: Bucket) -> Program:
         if bucket.key not in self.programs:
-            # As many lanes as if nothing were done yet: another number of them rounds otherwise.
-            count = self.together or len(bucket.points)
-            self.programs[bucket.key] = Program(bucket.setup, bucket.fields, count, **self.limits)
+            num_points = self._num_points(bucket)
+            self.programs[bucket.key] = Program(bucket.setup, bucket.fields, num_points, **self.limits)
             if bucket.key != "{}":
                 self.progress.say(f"{len(bucket.points)} runs of {bucket.key[1:-1]}")
         return self.programs[bucket.key]
+
+    def _num_points(self, bucket: Bucket) -> int:
+        """The runs that lanes are chosen for, as if none were done yet: another number of lanes rounds otherwise."""
+        return self.together or len(bucket.points)
 
     def _missing(self, bucket: Bucket, points: Sequence[Point], share: float) -> list[Point]:
         """Those whose metrics are not there up to this share of a run."""
