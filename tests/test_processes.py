@@ -1,13 +1,12 @@
 """Several processes on one machine work as one: the results are those of one process with as many devices."""
 
 import os
-import socket
 import subprocess
 import sys
 
 import pandas as pd
 import pytest
-from commands import main
+from commands import free_port, main
 
 import purejaxrl
 from purejaxrl import processes
@@ -72,12 +71,6 @@ print(len(found.frame), sum(found.best()["final_return"]))
 """
 
 
-def _free_port():
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        return str(free.getsockname()[1])
-
-
 def _run(commands, environs):
     """Run the processes together and return what each printed."""
     started = [
@@ -95,7 +88,7 @@ def _run(commands, environs):
 
 def _together(count, out):
     """Run the program in so many processes that have four devices in all, and return the last line of each."""
-    port, flags = _free_port(), {"XLA_FLAGS": f"--xla_force_host_platform_device_count={4 // count}"}
+    port, flags = free_port(), {"XLA_FLAGS": f"--xla_force_host_platform_device_count={4 // count}"}
     commands = [["-c", PROGRAM, str(count), str(number), port, str(out)] for number in range(count)]
     return [lines.splitlines()[-1] for lines in _run(commands, [flags] * count)]
 
@@ -126,7 +119,7 @@ def test_the_command_line_joins_its_launcher(tmp_path):
     options = "--env CartPole-v1 --search algo.gamma=0.9,0.99 --seeds 2 --total-steps 512 --algo.num-steps 16"
     command = ["-m", "purejaxrl", "sweep", *options.split(), "--distributed", "--out", str(tmp_path / "x")]
     job = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "2", "SLURM_STEP_NODELIST": "localhost", "SLURM_NODEID": "0"}
-    job["JAX_COORDINATOR_ADDRESS"] = f"localhost:{_free_port()}"
+    job["JAX_COORDINATOR_ADDRESS"] = f"localhost:{free_port()}"
     tasks = [job | {"SLURM_PROCID": number, "SLURM_LOCALID": number} for number in "01"]
     first, second = _run([command] * 2, tasks)
     assert "the best 2 configurations" in first

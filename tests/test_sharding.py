@@ -1,12 +1,12 @@
 """One run over several devices: the same run, split where it can be, without waiting within a rollout."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from commands import free_port
 
 SCRIPT = Path(__file__).with_name("sharded.py")
 # Two devices of two cores, so that collectives find a thread for each.
@@ -70,7 +70,5 @@ def test_what_cannot_be_shared_out_is_refused():
 
 
 def test_two_processes():
-    with socket.socket() as one:
-        one.bind(("localhost", 0))
-        port = one.getsockname()[1]
+    port = free_port()
     finish(*(start("-c", PROCESS, number, port, SCRIPT.parent) for number in range(2)))
