@@ -52,7 +52,7 @@ def main():
         )
 
         def rollout(state, train=train):
-            return jax.lax.scan(train._step, state, jax.random.split(state.key, NUM_STEPS))
+            return jax.lax.scan(train._step, state, train._keys(state.key, NUM_STEPS))
 
         def update(state, batch, train=train):
             return train.learner.update(state.learner, state.key, batch, state.actor, None)[0]

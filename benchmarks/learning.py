@@ -156,6 +156,13 @@ class EndAtLimits(Wrapper):
         return jnp.zeros((), bool)
 
 
+def make_venv():
+    """rejax's environment, the first time."""
+    if not VENV.exists():
+        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
+        subprocess.run([VENV / "bin/pip", "install", "--quiet", *PACKAGES], check=True)
+
+
 def make_learner(task):
     """The task's learner; what rejax cannot do is off unless the task says otherwise."""
     settings = {name: value for name, value in task.settings.items() if name not in ("num_envs", "normalise")}
@@ -268,9 +275,8 @@ def parse_args():
 def main():
     args = parse_args()
     tasks = [task for task in TASKS if task.algo in args.algo and task.env in args.env]
-    if not VENV.exists() and args.library != "purejaxrl":
-        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-        subprocess.run([VENV / "bin/pip", "install", "--quiet", *PACKAGES], check=True)
+    if args.library != "purejaxrl":
+        make_venv()
     if args.tenth:
         tasks = [task._replace(asked_steps=task.asked_steps // 10) for task in tasks]
     rows = (row(task, *found, tenth=args.tenth) for task in tasks for found in scores(task, args))

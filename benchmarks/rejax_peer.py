@@ -6,6 +6,8 @@ rejax needs gymnax < 1.0 (five values from `step`), hence a virtual environment 
     .venv-rejax/bin/pip install rejax==0.1.3 gymnax==0.0.9 jax==0.10.2 flax==0.12.8 distrax==0.1.9
     .venv-rejax/bin/python benchmarks/rejax_peer.py --algo dqn --seeds 2 --settings '{"num_envs": 10}'
 
+With `--serve WORK` it is a worker of `speed.py` instead: `serving` says what it is sent and says.
+
 * `--settings` are arguments of rejax's `create`, by its own names, `agent_kwargs` among them. What is left out keeps
   rejax's defaults, but for `reward_normalization_discount`, which is gamma; the line reports every value used.
 * All seeds train in one vmapped program; `train_seconds` is its only execution, all seeds together.
@@ -29,6 +31,7 @@ import jax.numpy as jnp
 from gymnax.environments.minatar import space_invaders
 from rejax import DQN, PPO, PQN, SAC
 from rejax.evaluate import evaluate
+from serving import serve
 
 ALGOS = {"ppo": PPO, "dqn": DQN, "pqn": PQN, "sac": SAC}
 EPISODES = 128
@@ -61,6 +64,7 @@ def parse_args():
     parser.add_argument("--seed", type=int, default=0, metavar="BASE")
     parser.add_argument("--no-evaluation", action="store_true", help="train only")
     parser.add_argument("--settings", type=json.loads, default={}, metavar="JSON")
+    parser.add_argument("--serve", metavar="WORK", help="a work of `speed.py`, as JSON")
     return parser.parse_args()
 
 
@@ -117,6 +121,19 @@ def mean_returns(algo, state, key):
     return {name: evaluate(act, key, algo.env, algo.env_params, EPISODES)[1].mean() for name, act in policies.items()}
 
 
+def prepare(work):
+    """A work of `speed.py`: see `serving`."""
+    algo = make_algo(argparse.Namespace(**work))
+    train = jax.jit(lambda key: algo.train(key)[0]).lower(jax.random.PRNGKey(0)).compile()
+    evaluate_all = jax.jit(lambda state, key: mean_returns(algo, state, key)["greedy"])
+
+    def score(state, seed):
+        steps = int(state.global_step)
+        return steps, float(evaluate_all(state, jax.random.PRNGKey(1000 + seed))) if work["score"] else None
+
+    return lambda seed: jax.block_until_ready(train(jax.random.PRNGKey(seed))), score
+
+
 def timed(function, *inputs):
     """Call the function; return its finished result and the seconds it took."""
     start = time.perf_counter()
@@ -126,6 +143,9 @@ def timed(function, *inputs):
 
 def main():
     args = parse_args()
+    if args.serve:
+        serve(prepare, args.serve)
+        return
     algo = make_algo(args)
     train_root, eval_root = jax.random.split(jax.random.PRNGKey(args.seed))
     train_keys = jax.random.split(train_root, args.seeds)

@@ -39,7 +39,7 @@ def init(settings: Any, key: Array, obs: PyTree) -> Distillation:
     return Distillation(
         target=target.init(target_key, obs),
         predictor=params,
-        opt_state=optax.adam(settings.learning_rate).init(params),
+        opt_state=minibatches.init(optax.adam(settings.learning_rate), params),
         obs_moments=moments.init(obs),
         networks=(target, predictor),
     )
@@ -49,7 +49,11 @@ def squared_error(state: Distillation, obs: PyTree, num_leading: int) -> Array:
     """‖f̂(x) − f(x)‖² with x the standardised observations, clipped to ±5; the shape is their leading axes."""
     leading = jax.tree.leaves(obs)[0].shape[:num_leading]
     obs = minibatches.flatten(networks.bounded(obs), num_leading)
-    return _squared_error(state, state.predictor, _standardised(state, obs)).reshape(leading)
+
+    def error(some):
+        return _squared_error(state, state.predictor, _standardised(state, some))
+
+    return minibatches.in_parts(error, obs).reshape(leading)
 
 
 def learn(settings: Any, state: Distillation, key: Array, batch: Transition) -> tuple[Distillation, dict[str, Array]]:
@@ -61,19 +65,19 @@ def learn(settings: Any, state: Distillation, key: Array, batch: Transition) -> 
     state = state.replace(obs_moments=moments.update(state.obs_moments, obs))
     if batch.bonus is None:
         return state, {}
-    obs, optimiser = _standardised(state, minibatches.samples(obs)), optax.adam(settings.learning_rate)
+    obs = _standardised(state, minibatches.samples(obs))
 
-    def minibatch_step(carry, indices):
-        params, opt_state = carry
-        minibatch = jax.tree.map(lambda leaf: leaf[indices], obs)
-        loss, grads = jax.value_and_grad(lambda params: 0.5 * _squared_error(state, params, minibatch).mean())(params)
-        updates, opt_state = optimiser.update(grads, opt_state, params)
-        return (optax.apply_updates(params, updates), opt_state), loss
+    def loss(params, minibatch):
+        loss = 0.5 * _squared_error(state, params, minibatch).mean()
+        return loss, loss
 
-    sizes = {"count": batch.reward.size, "num_minibatches": settings.num_minibatches, "num_epochs": settings.num_epochs}
-    carry = (state.predictor, state.opt_state)
-    carry, losses = minibatches.epochs(minibatch_step, carry, key, fraction=settings.update_fraction, **sizes)
-    return state.replace(predictor=carry[0], opt_state=carry[1]), {"rnd_loss": losses.mean()}
+    sizes = {"num_minibatches": settings.num_minibatches, "num_epochs": settings.num_epochs}
+    sizes["fraction"] = settings.update_fraction
+    learnt = state.predictor, state.opt_state
+    predictor, opt_state, losses = minibatches.descend(
+        loss, optax.adam(settings.learning_rate), *learnt, obs, key, **sizes
+    )
+    return state.replace(predictor=predictor, opt_state=opt_state), {"rnd_loss": losses.mean()}
 
 
 def _standardised(state: Distillation, obs: PyTree) -> PyTree:

@@ -59,7 +59,7 @@ def init(settings: Any, key: Array, spec: Spec) -> Dynamics:
         nets.inverse.init(keys[1], (zeros, zeros)),
         nets.forward.init(keys[2], (zeros, jnp.zeros(features))),
     )
-    return Dynamics(params, optax.adam(settings.learning_rate).init(params), bounds, nets, nvec)
+    return Dynamics(params, minibatches.init(optax.adam(settings.learning_rate), params), bounds, nets, nvec)
 
 
 def action_features(space: Any) -> tuple[tuple[int, ...] | None, Any, int]:
@@ -112,7 +112,7 @@ def prediction_error(state: Dynamics, transition: Transition) -> Array:
     """½ ‖φ̂(s') − φ(s')‖² of transitions with any leading axes."""
     leading = transition.reward.shape
     samples = minibatches.flatten((transition.obs, transition.action, transition.next_obs), len(leading))
-    return losses(state, state.params, *samples).forward.reshape(leading)
+    return minibatches.in_parts(lambda some: losses(state, state.params, *some).forward, samples).reshape(leading)
 
 
 def learn(
@@ -123,21 +123,13 @@ def learn(
     `next_obs` is the true next observation, at an episode's end too, so every transition teaches.
     """
     samples = minibatches.samples((batch.obs, batch.action, batch.next_obs))
-    optimiser = optax.adam(settings.learning_rate)
 
-    def minibatch_step(carry, indices):
-        params, opt_state = carry
-        minibatch = jax.tree.map(lambda x: x[indices], samples)
+    def mean_loss(params, minibatch):
+        found = losses(state, params, *minibatch, detach=detach)
+        return loss(found).mean(), jax.tree.map(jnp.mean, found)
 
-        def mean_loss(params):
-            found = losses(state, params, *minibatch, detach=detach)
-            return loss(found).mean(), found
-
-        grads, found = jax.grad(mean_loss, has_aux=True)(params)
-        updates, opt_state = optimiser.update(grads, opt_state, params)
-        return (optax.apply_updates(params, updates), opt_state), found
-
-    sizes = {"count": batch.reward.size, "num_minibatches": settings.num_minibatches, "num_epochs": settings.num_epochs}
-    (params, opt_state), found = minibatches.epochs(minibatch_step, (state.params, state.opt_state), key, **sizes)
+    sizes = {"num_minibatches": settings.num_minibatches, "num_epochs": settings.num_epochs}
+    learner = mean_loss, optax.adam(settings.learning_rate), state.params, state.opt_state
+    params, opt_state, found = minibatches.descend(*learner, samples, key, **sizes)
     metrics = {"inverse_loss": found.inverse.mean(), "forward_loss": found.forward.mean()}
     return state.replace(params=params, opt_state=opt_state), metrics

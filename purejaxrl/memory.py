@@ -7,6 +7,7 @@ started with gives the very outputs that acted: the flags are aligned by constru
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -212,7 +213,9 @@ def step(network: Any, params: PyTree, carry: PyTree, obs: PyTree, first: Array)
 def lookahead(network: Any, params: PyTree, carry: PyTree, obs: PyTree, first: Array, next_obs: PyTree) -> Any:
     """Outputs at each step's `next_obs`, all ``[T, E, ...]``, with the memory of the episode that the step is in."""
     if not has_memory(network):
-        return jax.vmap(jax.vmap(network.apply, (None, 0)), (None, 0))(params, next_obs)
+        apply = functools.partial(jax.vmap(network.apply, (None, 0)), params)
+        found = minibatches.in_parts(apply, minibatches.flatten(next_obs))
+        return jax.tree.map(lambda x: x.reshape(*first.shape, *x.shape[1:]), found)
 
     def forwards(carry, inputs):
         obs, first, next_obs = inputs

@@ -199,8 +199,7 @@ class Train:
     def _update(self, state: TrainState) -> tuple[TrainState, Metrics]:
         before, actor0, visits0 = state, state.actor, state.visits
         key, rollout_key, learner_key, bonus_key = jax.random.split(state.key, 4)
-        keys = jax.random.split(rollout_key, self.spec.num_steps)
-        state, (batch, episodes) = jax.lax.scan(self._step, state, keys)
+        state, (batch, episodes) = jax.lax.scan(self._step, state, self._keys(rollout_key, self.spec.num_steps))
         state, metrics = state.replace(key=key, update=state.update + 1), _episode_metrics(*episodes)
         state = state.replace(**self._found(before, batch))
 
@@ -240,16 +239,25 @@ class Train:
             metrics |= more
         return state, metrics
 
-    def _step(self, state: TrainState, key: Array) -> tuple[TrainState, Any]:
-        act_key, env_key, reset_key = jax.random.split(key, 3)
+    def _keys(self, key: Array, num_steps: int) -> tuple[Array, Array, Array]:
+        """Keys of so many steps: of acting ``[num_steps]``, of envs ``[num_steps, num_envs]``, of resets."""
+
+        def of_step(key):
+            act_key, env_key, reset_key = jax.random.split(key, 3)
+            return act_key, jax.random.split(env_key, self.spec.num_envs), reset_key
+
+        return jax.vmap(of_step)(jax.random.split(key, num_steps))
+
+    def _step(self, state: TrainState, keys: tuple[Array, Array, Array]) -> tuple[TrainState, Any]:
+        act_key, env_keys, reset_key = keys
         seen, mask = self._featured(state.bonus, state.obs), self._masks(state.env)
         actor, action, extras = self.learner.act(state.learner, state.actor, act_key, seen, state.first, mask)
-        state, transition, episode = self._record(state.replace(actor=actor), env_key, reset_key, seen, action, mask)
+        state, transition, episode = self._record(state.replace(actor=actor), env_keys, reset_key, seen, action, mask)
         return state, (transition.replace(extras=extras), episode)
 
-    def _record(self, state: TrainState, env_key: Array, reset_key: Array, seen: PyTree, action: Array, mask: Any):
+    def _record(self, state: TrainState, env_keys: Array, reset_key: Array, seen: PyTree, action: Array, mask: Any):
         """Step every env and let the bonus observe: the state, the transition as the learner sees it, the episodes."""
-        state, transition, episode = self._env_step(state, env_key, reset_key, action, mask)
+        state, transition, episode = self._env_step(state, env_keys, reset_key, action, mask)
         if self.bonus is not None:
             before, (bonus_state, memo) = state.bonus, self.bonus.observe(state.bonus, transition)
             next_seen = transition.next_obs
@@ -262,10 +270,9 @@ class Train:
             transition = transition.replace(memo=memo, obs=seen, next_obs=next_seen)
         return state, transition, episode
 
-    def _env_step(self, state: TrainState, env_key: Array, reset_key: Array, action: Array, mask: Array | None):
+    def _env_step(self, state: TrainState, env_keys: Array, reset_key: Array, action: Array, mask: Array | None):
         """Step every env, auto-reset (here and nowhere else), count episodes."""
         step = jax.vmap(functools.partial(stepping.step, self.env, self.env_params))
-        env_keys = jax.random.split(env_key, self.spec.num_envs)
         next_obs, env_state, reward, terminated, truncated = step(env_keys, state.env, action)
         transition = Transition(
             obs=state.obs,
@@ -312,15 +319,15 @@ class Train:
         scan_key, update_key, reset_key = jax.random.split(key, 3)
 
         def random_step(state, step):
-            (act_key, env_key, reset_key), last = jax.random.split(step[0], 3), step[1]
+            (act_key, env_keys, reset_key), last = step
             mask = self._masks(state.env)
             action = self._random_actions(act_key, mask)
-            state, transition, _ = self._env_step(state, env_key, reset_key, action, mask)
+            state, transition, _ = self._env_step(state, env_keys, reset_key, action, mask)
             transition = transition.replace(truncated=transition.truncated | last)
             bonus_state, memo = self.bonus.observe(state.bonus, transition)
             return state.replace(bonus=bonus_state), transition.replace(memo=memo)
 
-        steps = jax.random.split(scan_key, self.warmup), jnp.arange(self.warmup) == self.warmup - 1
+        steps = self._keys(scan_key, self.warmup), jnp.arange(self.warmup) == self.warmup - 1
         warm, batch = jax.lax.scan(random_step, state, steps)
         bonus_state, _ = self.bonus.update(warm.bonus, update_key, batch)
         everyone, now = jnp.ones(self.spec.num_envs, bool), (warm.obs, warm.env)
@@ -360,7 +367,8 @@ class Train:
         def record(key):
             state = self._start(*jax.random.split(key, 4))
             seen, mask = self._featured(state.bonus, state.obs), self._masks(state.env)
-            return self._record(state, key, key, seen, self._random_actions(key, mask), mask)[1]
+            keys = jax.random.split(key, self.spec.num_envs)
+            return self._record(state, keys, key, seen, self._random_actions(key, mask), mask)[1]
 
         batch = jax.eval_shape(record, jax.random.key(0))
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), batch)

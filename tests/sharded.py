@@ -90,7 +90,7 @@ def local():
 
         def rollout(leaves, train=train, structure=structure):
             state = jax.tree.unflatten(structure, leaves)
-            return jax.tree.leaves(jax.lax.scan(train._step, state, jax.random.split(state.key, 4)))
+            return jax.tree.leaves(jax.lax.scan(train._step, state, train._keys(state.key, 4)))
 
         with jax.set_mesh(sharded.mesh):
             compiled = jax.jit(rollout, in_shardings=(jax.tree.leaves(sharded.shardings),)).lower(leaves).compile()

@@ -31,8 +31,9 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
+from jax.flatten_util import ravel_pytree
 
-from purejaxrl import distributional, exploration, memory, networks, replay, types
+from purejaxrl import distributional, exploration, memory, minibatches, networks, replay, types
 from purejaxrl.types import Array, PyTree, SettingError, Spec, Transition, number, static
 
 
@@ -108,7 +109,7 @@ class DQN(struct.PyTreeNode):
         return DQNState(
             params=params,
             target_params=params,
-            opt_state=self._optimiser(1.0).init(params),
+            opt_state=minibatches.init(self._optimiser(1.0), params),
             replay=buffer,
             priorities=replay.init_priorities(buffer.holds_step.size) if self.prioritised else None,
             updates=jnp.zeros((), jnp.int32),
@@ -155,8 +156,12 @@ class DQN(struct.PyTreeNode):
                 index, weight = replay.sample_uniform(buffer, sample_key, self.batch_size)
             found = replay.windows(buffer, index, weight, self.n_step)
             reward = found.steps.reward + (0.0 if batch.bonus is None else reward_fn(found.steps, found.steps.memo))
-            loss = jax.grad(self._loss, has_aux=True)
-            grads, (error, metrics) = loss(params, target_params, state.network, loss_key, found, reward)
+
+            def loss(params):
+                trees = unflatten(params), unflatten(target_params)
+                return self._loss(*trees, state.network, loss_key, found, reward)
+
+            grads, (error, metrics) = jax.grad(loss, has_aux=True)(params)
             updates, new_opt_state = optimiser.update(grads, opt_state, params)
             new_params = optax.apply_updates(params, updates)
             tau = jnp.where((count + 1) % self.target_period == 0, self.tau, 0.0)
@@ -169,13 +174,15 @@ class DQN(struct.PyTreeNode):
             new = jax.tree.map(lambda x, y: jnp.where(ready, x, y), new, old)
             return (*new, priorities, count + ready), metrics
 
-        carry = (state.params, state.target_params, state.opt_state, priorities, state.gradient_steps)
+        # As one vector each: see minibatches.descend.
+        (params, unflatten), (target_params, _) = ravel_pytree(state.params), ravel_pytree(state.target_params)
+        carry = (params, target_params, state.opt_state, priorities, state.gradient_steps)
         carry, metrics = jax.lax.scan(gradient_step, carry, jax.random.split(key, self.num_gradient_steps))
         params, target_params, opt_state, priorities, gradient_steps = carry
         metrics = {**jax.tree.map(jnp.mean, metrics), "epsilon": self._epsilon(state), "gradient_steps": gradient_steps}
         return state.replace(
-            params=params,
-            target_params=target_params,
+            params=unflatten(params),
+            target_params=unflatten(target_params),
             opt_state=opt_state,
             replay=buffer,
             priorities=priorities,

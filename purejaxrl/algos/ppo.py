@@ -65,16 +65,14 @@ class Minibatch(struct.PyTreeNode):
 def ppo_loss(ppo: PPO, params: PyTree, apply: Callable, batch: Minibatch) -> tuple[Array, dict[str, Array]]:
     """The clipped surrogate, value and entropy loss (eq. 9). ``apply(params, obs, mask)`` is batched.
 
-    A replacement (``PPO(loss=...)``) has the same signature and returns ``(loss, metrics)``.
+    Advantages are normalised already. A replacement (``PPO(loss=...)``) has the same signature and returns
+    ``(loss, metrics)``.
     """
     policy, value = apply(params, batch.obs, batch.mask)
     log_ratio = policy.log_prob(batch.action) - batch.log_prob
     ratio = jnp.exp(log_ratio)
-    advantage = batch.advantage
-    if ppo.normalise_advantage:
-        advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
     clipped = jnp.clip(ratio, 1.0 - ppo.clip_eps, 1.0 + ppo.clip_eps)
-    policy_loss = -jnp.minimum(ratio * advantage, clipped * advantage).mean()
+    policy_loss = -jnp.minimum(ratio * batch.advantage, clipped * batch.advantage).mean()
 
     value_error = jnp.square(value - batch.target)
     if ppo.clip_value:
@@ -141,7 +139,7 @@ class PPO(struct.PyTreeNode):
         params = memory.init(network, key, obs)
         return PPOState(
             params=params,
-            opt_state=self._optimiser(0.0).init(params),
+            opt_state=minibatches.init(self._optimiser(0.0), params),
             updates=jnp.zeros((), jnp.int32),
             num_updates=jnp.asarray(spec.num_updates, jnp.int32),
             obs_moments=moments.init(obs) if self.normalise_obs else None,
@@ -177,26 +175,29 @@ class PPO(struct.PyTreeNode):
         rollout = Minibatch(
             obs, batch.action, batch.mask, batch.extras["log_prob"], value, target, advantage, batch.first
         )
-        samples = memory.samples(network, rollout)
-        count = len(samples.advantage)
+        samples = memory.samples(network, rollout), actor0
 
         remaining = jnp.maximum(1.0 - state.updates / state.num_updates, 0.0) if self.anneal_lr else 1.0
         optimiser = self._optimiser(self.learning_rate * remaining)
 
-        def minibatch_step(carry, indices):
-            params, opt_state = carry
-            minibatch, carry0 = jax.tree.map(lambda x: x[indices], (samples, actor0))
+        def prepare(minibatch):
+            return self._normalised(minibatch[0]), minibatch[1]
+
+        def loss(params, minibatch):
+            minibatch, carry0 = minibatch
 
             def apply(params, obs, mask):
                 policy, value = memory.replay(network, params, carry0, obs, minibatch.first)
                 return policy if mask is None else policy.masked(mask), value
 
-            grads, metrics = jax.grad(self.loss, argnums=1, has_aux=True)(self, params, apply, minibatch)
-            updates, opt_state = optimiser.update(grads, opt_state, params)
-            return (optax.apply_updates(params, updates), opt_state), metrics
+            return self.loss(self, params, apply, minibatch)
 
-        sizes = {"count": count, "num_minibatches": self.num_minibatches, "num_epochs": self.num_epochs}
-        (params, opt_state), metrics = minibatches.epochs(minibatch_step, (state.params, state.opt_state), key, **sizes)
+        sizes = {"num_minibatches": self.num_minibatches, "num_epochs": self.num_epochs}
+        # An own loss need not be a mean over samples, so it sees whole minibatches.
+        sizes["part"] = minibatches.PART if self.loss is ppo_loss and not memory.has_memory(network) else None
+        params, opt_state, metrics = minibatches.descend(
+            loss, optimiser, state.params, state.opt_state, samples, key, prepare=prepare, **sizes
+        )
         unexplained = jnp.var(target[..., 0] - value[..., 0]) / (jnp.var(target[..., 0]) + 1e-8)
         metrics = {**jax.tree.map(jnp.mean, metrics), "explained_variance": 1.0 - unexplained}
         return state.replace(
@@ -207,6 +208,12 @@ class PPO(struct.PyTreeNode):
             reward_moments=reward_moments,
             running_return=running_return,
         ), metrics
+
+    def _normalised(self, minibatch: Minibatch) -> Minibatch:
+        advantage = minibatch.advantage
+        if not self.normalise_advantage:
+            return minibatch
+        return minibatch.replace(advantage=(advantage - advantage.mean()) / (advantage.std() + 1e-8))
 
     def _advantages(self, batch: Transition, reward: Array, next_value: Array) -> tuple[Array, Array]:
         """The advantage ``[num_steps, num_envs]``, summed over streams, and targets with one column per value head."""

@@ -82,7 +82,7 @@ class PQN(struct.PyTreeNode):
         params = memory.init(network, key, spec.example_obs())
         return PQNState(
             params=params,
-            opt_state=self._optimiser(0.0).init(params),
+            opt_state=minibatches.init(self._optimiser(0.0), params),
             updates=jnp.zeros((), jnp.int32),
             num_updates=jnp.asarray(spec.num_updates, jnp.int32),
             network=network,
@@ -108,27 +108,23 @@ class PQN(struct.PyTreeNode):
         next_value = exploration.masked(next_q, batch.next_mask).max(-1)
         ends = batch.terminated, batch.truncated
         target = returns.q_lambda(reward, next_value, *ends, gamma=self.gamma, lam=self.lam)
-        samples = memory.samples(network, (batch.obs, batch.first, batch.action, target))
+        samples = carry0, *memory.samples(network, (batch.obs, batch.first, batch.action, target))
 
         remaining = jnp.maximum(1.0 - state.updates / state.num_updates, 0.0) if self.anneal_lr else 1.0
         optimiser = self._optimiser(self.learning_rate * remaining)
-        count = len(samples[-1])
 
-        def loss(params, carry0, obs, first, action, target):
+        def loss(params, minibatch):
+            carry0, obs, first, action, target = minibatch
             q = memory.replay(network, params, carry0, obs, first)
             q = jnp.take_along_axis(q, action[..., None], axis=-1)[..., 0]
             loss = 0.5 * jnp.square(q - target).mean()
             return loss, {"q_loss": loss, "q_mean": q.mean()}
 
-        def minibatch_step(carry, indices):
-            params, opt_state = carry
-            minibatch = jax.tree.map(lambda x: x[indices], (carry0, *samples))
-            grads, metrics = jax.grad(loss, has_aux=True)(params, *minibatch)
-            updates, opt_state = optimiser.update(grads, opt_state, params)
-            return (optax.apply_updates(params, updates), opt_state), metrics
-
-        sizes = {"count": count, "num_minibatches": self.num_minibatches, "num_epochs": self.num_epochs}
-        (params, opt_state), metrics = minibatches.epochs(minibatch_step, (state.params, state.opt_state), key, **sizes)
+        sizes = {"num_minibatches": self.num_minibatches, "num_epochs": self.num_epochs}
+        sizes["part"] = None if memory.has_memory(network) else minibatches.PART
+        params, opt_state, metrics = minibatches.descend(
+            loss, optimiser, state.params, state.opt_state, samples, key, **sizes
+        )
         metrics = {**jax.tree.map(jnp.mean, metrics), "epsilon": self._epsilon(state)}
         return state.replace(params=params, opt_state=opt_state, updates=state.updates + 1), metrics
 

@@ -148,7 +148,8 @@ def test_loss_by_hand(clip_value, normalise):
     """Against the paper's equations in NumPy, in float64."""
     logits, value, batch = loss_inputs()
     ppo = PPO(clip_eps=0.2, vf_coef=0.7, ent_coef=0.03, clip_value=clip_value, normalise_advantage=normalise)
-    loss, metrics = ppo_loss(ppo, None, lambda params, obs, mask: (Categorical(logits), value), batch)
+    apply = lambda params, obs, mask: (Categorical(logits), value)  # noqa: E731
+    loss, metrics = ppo_loss(ppo, None, apply, ppo._normalised(batch))
 
     p = np.exp(np.asarray(logits, np.float64))
     p /= p.sum(-1, keepdims=True)

@@ -1,0 +1,33 @@
+"""What every worker of `speed.py` does: compile, say so, then a training run for each line it is sent.
+
+It runs in a peer's environment too, so it needs the standard library alone.
+"""
+
+import json
+import resource
+import sys
+import time
+
+
+def say(report):
+    print(json.dumps(report), flush=True)
+
+
+def serve(prepare, work):
+    """Prepare a train function, then time it once for each seed on a line of the standard input.
+
+    Args:
+      prepare: ``work -> (train, score)``, everything compiled; ``train(seed)`` returns a finished result, and
+        ``score(result, seed)`` its ``(environment steps, mean return)``, which is not timed.
+      work: one of the works of `speed.py`, as JSON.
+    """
+    start = time.perf_counter()
+    train, score = prepare(json.loads(work))
+    say({"compile_seconds": time.perf_counter() - start})
+    for line in sys.stdin:
+        start = time.perf_counter()
+        result = train(int(line))
+        seconds = time.perf_counter() - start
+        kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # of the run: read before anything is evaluated
+        steps, mean_return = score(result, int(line))
+        say({"seconds": seconds, "steps": steps, "return": mean_return, "peak_bytes": 1024 * kib})
