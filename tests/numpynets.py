@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 
 def forward(params, *inputs):
@@ -31,8 +32,13 @@ def gradient(loss, params, step=1e-6):
     return structure.unflatten(grads)
 
 
-def adam_gradient(opt_state):
-    """The gradient of Adam's only step so far: its first moment is (1 - 0.9) of it."""
+def adam_gradient(opt_state, params=None):
+    """The gradient of Adam's only step so far: its first moment is (1 - 0.9) of it.
+
+    Of an optimiser that saw `params` as one vector (`minibatches.descend`), as a tree like them.
+    """
+    if params is not None:
+        return ravel_pytree(params)[1](opt_state[0].mu * 10)
     return jax.tree.map(lambda mu: np.asarray(mu, np.float64) * 10, opt_state[0].mu)
 
 

@@ -77,7 +77,7 @@ def test_bonus_losses_and_gradient_are_the_paper_s(kind):
         inverse, error = numpy_losses(kind, params, batch, features)
         return (0.8 * inverse + 0.2 * error).mean()
 
-    assert_trees_close(adam_gradient(after.opt_state), gradient(loss, state.params))
+    assert_trees_close(adam_gradient(after.opt_state, state.params), gradient(loss, state.params))
     new = numpy_losses(kind, after.params, batch)[1].reshape(NUM_STEPS, NUM_ENVS)
     np.testing.assert_allclose(icm.reward(after, batch, ()), new, rtol=1e-4)
 
