@@ -204,5 +204,6 @@ def test_the_learning_rate_anneals_to_zero_over_the_whole_run(cls):
 
     annealed, constant = steps(), steps(anneal_lr=False)
     np.testing.assert_allclose(annealed[0], constant[0], rtol=1e-5)
-    assert annealed[-1] < 0.1 * annealed[:5].mean()  # the last update's rate is 1/50 of the first's
+    # The last update's rate is 1/50 of the first's; RAdam takes small steps at first, so the largest counts.
+    assert annealed[-1] < 0.1 * annealed[:5].max()
     assert constant[-1] > 0.2 * constant[:5].mean()
