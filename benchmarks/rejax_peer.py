@@ -129,7 +129,7 @@ def prepare(work):
 
     def score(state, seed):
         steps = int(state.global_step)
-        return steps, float(evaluate_all(state, jax.random.PRNGKey(1000 + seed))) if work["score"] else None
+        return steps, float(evaluate_all(state, jax.random.PRNGKey(1000 + seed)))
 
     return lambda seed: jax.block_until_ready(train(jax.random.PRNGKey(seed))), score
 
