@@ -17,7 +17,12 @@ from purejaxrl.bench import tables
 from purejaxrl.bench.suites import METHODS
 
 DOCS = Path(__file__).parent
-TASKS = {"deepsea": "DeepSea, size 20", "deepsea-30": "size 30", "mountaincar": "MountainCar, sparse", "fourrooms": "FourRooms"}
+TASKS = {
+    "deepsea": "DeepSea, size 20",
+    "deepsea-30": "size 30",
+    "mountaincar": "MountainCar, sparse",
+    "fourrooms": "FourRooms",
+}
 TASKS |= {"doorkey": "DoorKey-8x8"}
 INTRO = """Sparse tasks, ten seeds, `coef` tuned on others; PPO with its best entropy bonus solves {alone} of 10.
 [Side by side](../exploration.md) has the other methods, the settings and the commands.

@@ -71,7 +71,7 @@ def learn(settings: Any, state: Distillation, key: Array, batch: Transition) -> 
         loss = 0.5 * _squared_error(state, params, minibatch).mean()
         return loss, loss
 
-    sizes = {"num_minibatches": settings.num_minibatches, "num_epochs": settings.num_epochs}
+    sizes: dict[str, Any] = {"num_minibatches": settings.num_minibatches, "num_epochs": settings.num_epochs}
     sizes["fraction"] = settings.update_fraction
     learnt = state.predictor, state.opt_state
     predictor, opt_state, losses = minibatches.descend(

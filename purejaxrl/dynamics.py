@@ -128,7 +128,7 @@ def learn(
         found = losses(state, params, *minibatch, detach=detach)
         return loss(found).mean(), jax.tree.map(jnp.mean, found)
 
-    sizes = {"num_minibatches": settings.num_minibatches, "num_epochs": settings.num_epochs}
+    sizes: dict[str, Any] = {"num_minibatches": settings.num_minibatches, "num_epochs": settings.num_epochs}
     learner = mean_loss, optax.adam(settings.learning_rate), state.params, state.opt_state
     params, opt_state, found = minibatches.descend(*learner, samples, key, **sizes)
     metrics = {"inverse_loss": found.inverse.mean(), "forward_loss": found.forward.mean()}

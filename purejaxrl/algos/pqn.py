@@ -120,7 +120,7 @@ class PQN(struct.PyTreeNode):
             loss = 0.5 * jnp.square(q - target).mean()
             return loss, {"q_loss": loss, "q_mean": q.mean()}
 
-        sizes = {"num_minibatches": self.num_minibatches, "num_epochs": self.num_epochs}
+        sizes: dict[str, Any] = {"num_minibatches": self.num_minibatches, "num_epochs": self.num_epochs}
         sizes["part"] = None if memory.has_memory(network) else minibatches.PART
         params, opt_state, metrics = minibatches.descend(
             loss, optimiser, state.params, state.opt_state, samples, key, **sizes
