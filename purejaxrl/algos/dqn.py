@@ -156,11 +156,8 @@ class DQN(struct.PyTreeNode):
                 index, weight = replay.sample_uniform(buffer, sample_key, self.batch_size)
             found = replay.windows(buffer, index, weight, self.n_step)
             reward = found.steps.reward + (0.0 if batch.bonus is None else reward_fn(found.steps, found.steps.memo))
-
-            def loss(params):
-                trees = unflatten(params), unflatten(target_params)
-                return self._loss(*trees, state.network, loss_key, found, reward)
-
+            target = unflatten(target_params)
+            loss = lambda x: self._loss(unflatten(x), target, state.network, loss_key, found, reward)  # noqa: E731
             grads, (error, metrics) = jax.grad(loss, has_aux=True)(params)
             updates, new_opt_state = optimiser.update(grads, opt_state, params)
             new_params = optax.apply_updates(params, updates)
