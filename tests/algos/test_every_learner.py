@@ -189,13 +189,14 @@ def test_traced_bounds_of_atoms_pass():
 @pytest.mark.parametrize("cls", [PPO, PQN, DQN])
 def test_the_learning_rate_anneals_to_zero_over_the_whole_run(cls):
     more = {"learning_starts": 0, "batch_size": 64} if cls is DQN else {}
+    num_updates = 100 if cls is PQN else 50  # RAdam's first steps are small beside those of the same rate later
 
     def steps(**options):
         learner = cls(num_steps=16, hidden=(8,), **more, **options)
-        train = purejaxrl.make_train(probes.RewardFromObs(), learner, num_envs=4, total_steps=64 * 50)
+        train = purejaxrl.make_train(probes.RewardFromObs(), learner, num_envs=4, total_steps=64 * num_updates)
         state, sizes = jax.jit(train.init)(jax.random.key(0)), []
         advance = jax.jit(train.advance, static_argnums=1)
-        for _ in range(50):
+        for _ in range(num_updates):
             before = state.learner.params
             state, _ = advance(state, 1)
             moved = jax.tree.map(lambda x, y: jnp.abs(x - y).max(), before, state.learner.params)
@@ -204,6 +205,5 @@ def test_the_learning_rate_anneals_to_zero_over_the_whole_run(cls):
 
     annealed, constant = steps(), steps(anneal_lr=False)
     np.testing.assert_allclose(annealed[0], constant[0], rtol=1e-5)
-    # The last update's rate is 1/50 of the first's; RAdam takes small steps at first, so the largest counts.
-    assert annealed[-1] < 0.1 * annealed[:5].max()
+    assert annealed[-1] < 0.1 * annealed[:5].mean()  # the last update's rate is 1/num_updates of the first's
     assert constant[-1] > 0.2 * constant[:5].mean()
