@@ -20,6 +20,7 @@ import sys
 from pathlib import Path
 
 from learning import VENV, Task, for_rejax, make_venv
+from scale import compared
 
 HERE = Path(__file__).parent
 PPO = {"num_steps": 128, "num_epochs": 4, "num_minibatches": 4, "learning_rate": 2.5e-4, "gamma": 0.99}
@@ -82,15 +83,13 @@ def workers(name, devices):
 
 
 def row(name, ours, rejax):
-    speeds = [statistics.median(run["steps"] / run["seconds"] for run in worker.runs) for worker in (ours, rejax)]
+    speeds = [[run["steps"] / run["seconds"] for run in worker.runs] for worker in (rejax, ours)]
     assert ours.runs[0]["steps"] == rejax.runs[0]["steps"], "not the same number of steps"
-    ratios = [b["seconds"] / a["seconds"] for a, b in zip(ours.runs, rejax.runs, strict=True)]
     returns = [statistics.mean(run["return"] for run in worker.runs) for worker in (ours, rejax)]
     peaks = [worker.runs[-1]["peak_bytes"] / 1e6 for worker in (ours, rejax)]
     cells = [
         name,
-        *(f"{speed:,.0f}" for speed in speeds),
-        f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
+        compared(*speeds),
         " / ".join(f"{found:.0f}" for found in returns),
         f"{ours.compile_seconds:.1f} / {rejax.compile_seconds:.1f}",
         " / ".join(f"{peak:.0f}" for peak in peaks),
@@ -105,7 +104,7 @@ def main():
     parser.add_argument("--devices", type=int, default=1, help="host devices that ours is spread over")
     args = parser.parse_args()
     make_venv()
-    columns = "work | purejaxrl steps/s | rejax steps/s | ratio | returns | compile s | peak MB"
+    columns = "work | rejax steps/s | purejaxrl steps/s | ratio | returns | compile s | peak MB"
     for cells in (columns, " | ".join("---" for _ in columns.split("|"))):
         print(f"| {cells} |", flush=True)
     for name in args.work:

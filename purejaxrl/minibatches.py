@@ -119,7 +119,7 @@ def descend(
       num_epochs: passes over the samples.
       fraction: of each minibatch that is used.
       prepare: done to a whole minibatch before its loss.
-      part: samples whose gradient is computed at a time on a CPU; None: all of a minibatch.
+      part: rows of the samples whose gradient is computed at a time on a CPU; None: all of a minibatch.
 
     Returns:
       ``(params, opt_state, metrics)``, metrics ``[num_epochs, num_minibatches, ...]``.

@@ -194,7 +194,7 @@ class PPO(struct.PyTreeNode):
 
         sizes: dict[str, Any] = {"num_minibatches": self.num_minibatches, "num_epochs": self.num_epochs}
         # An own loss need not be a mean over samples, so it sees whole minibatches.
-        sizes["part"] = minibatches.PART if self.loss is ppo_loss and not memory.has_memory(network) else None
+        sizes["part"] = minibatches.PART if self.loss is ppo_loss else None
         params, opt_state, metrics = minibatches.descend(
             loss, optimiser, state.params, state.opt_state, samples, key, prepare=prepare, **sizes
         )

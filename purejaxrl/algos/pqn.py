@@ -121,7 +121,6 @@ class PQN(struct.PyTreeNode):
             return loss, {"q_loss": loss, "q_mean": q.mean()}
 
         sizes: dict[str, Any] = {"num_minibatches": self.num_minibatches, "num_epochs": self.num_epochs}
-        sizes["part"] = None if memory.has_memory(network) else minibatches.PART
         params, opt_state, metrics = minibatches.descend(
             loss, optimiser, state.params, state.opt_state, samples, key, **sizes
         )
