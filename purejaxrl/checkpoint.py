@@ -1,8 +1,9 @@
 """Saving and restoring states: the one module that knows Orbax.
 
-A checkpoint is a folder: ``manifest.json`` (format, and each leaf's path, shape, dtype and SHA-256) beside the
-arrays, which Orbax writes. It is written under a temporary name and renamed: it is there whole or not at all. Orbax
-itself loads flipped bits, other dtypes and missing leaves without a word, so all is checked against the manifest.
+A checkpoint is a folder: ``manifest.json`` (format; each leaf's path, shape, dtype and SHA-256; each file's SHA-256)
+beside the arrays, which Orbax writes. It is written under a temporary name and renamed: it is there whole or not at
+all. Orbax itself loads flipped bits, other dtypes and missing leaves without a word, or leaves its event loop broken
+by what it could not read: files are checked before it sees them, and leaves after.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 
 from purejaxrl.types import is_key, to_numpy
 
-FORMAT = 1
+FORMAT = 2
 
 
 class CheckpointError(ValueError):
@@ -55,7 +56,8 @@ def save(path: str | os.PathLike, state: Any) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ocp.save(str(temporary / "arrays"), arrays)
-        (temporary / "manifest.json").write_text(json.dumps({"format": FORMAT, "leaves": entries}, indent=1))
+        manifest = {"format": FORMAT, "leaves": entries, "files": _file_digests(temporary / "arrays")}
+        (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1))
         temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -73,7 +75,7 @@ def restore(path: str | os.PathLike, like: Any) -> Any:
     path = Path(path).absolute()
     try:
         manifest = json.loads((path / "manifest.json").read_text())
-        version, entries = manifest["format"], manifest["leaves"]
+        version, entries, files = manifest["format"], manifest["leaves"], manifest.get("files")
     except OSError:
         raise CheckpointError(f"{path} is not a checkpoint: it has no readable manifest.json") from None
     except (ValueError, KeyError, TypeError):
@@ -82,6 +84,11 @@ def restore(path: str | os.PathLike, like: Any) -> Any:
         raise CheckpointError(f"{path} has checkpoint format {version}; this version reads format {FORMAT}")
     wanted = [{"path": name, **_signature(leaf)} for name, leaf in _named_leaves(like)]
     _compare(path, [{key: entry.get(key) for key in ("path", "shape", "dtype")} for entry in entries], wanted)
+    if not isinstance(files, dict):
+        raise CheckpointError(f"{path} is damaged: its manifest.json lacks the files' SHA-256")
+    if (found := _file_digests(path / "arrays")) != files:
+        changed = min(name for name in {*found, *files} if found.get(name) != files.get(name))
+        raise CheckpointError(f"{path} is damaged: arrays/{changed} is missing, new or changed (SHA-256)")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -113,6 +120,16 @@ def _signature(leaf: Any) -> dict[str, Any]:
 
 def _digest(array: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def _file_digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file below `folder`, by its path from there."""
+    digests = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                digests[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
 
 
 def _compare(path: Path, saved: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> None:
