@@ -6,7 +6,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet
 DEMO = $(BIN)/purejaxrl train --env DeepSea-bsuite --env.size 20 --visits --seeds 4 --total-steps 300000 \
 	--num-envs 32 --algo.num-steps 40 --algo.ent-coef 0.03
 
-.PHONY: demo test test-slow test-oldest check lint types notebooks clean
+.PHONY: demo test test-slow test-speed test-oldest check lint types notebooks clean
 
 demo: $(VENV)/.installed
 	@rm -rf runs/demo
@@ -22,6 +22,10 @@ test: $(VENV)/.installed-dev
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow
+
+# A ratio of two programs that take turns, since machines differ: 1.7 on a quiet one.
+test-speed: $(VENV)/.installed-dev
+	$(BIN)/purejaxrl bench speed --works ppo-64 --rounds 5 --start-up --at-least 1.1 --out build/speed
 
 test-oldest:
 	$(PYTHON) -m venv .venv-oldest

@@ -7,8 +7,9 @@
 ten updates, the best of three. The parts of an update are programs of their own: the rollout with its resets, the
 learner's update with its shuffles, the shuffles alone. For a peer on the same device, with the same settings:
 
-    python benchmarks/rejax_peer.py --no-evaluation --total-steps 327680 --settings \\
-        '{"num_envs": 64, "num_steps": 128, "num_minibatches": 4, "num_epochs": 4, "learning_rate": 2.5e-4}'
+    python purejaxrl/bench/peers/rejax_peer.py --no-evaluation --total-steps 327680 --settings \\
+        '{"num_envs": 64, "num_steps": 128, "num_minibatches": 4, "num_epochs": 4, "learning_rate": 2.5e-4,
+          "activation": "tanh"}'
 """
 
 import argparse

@@ -3,10 +3,10 @@
     python benchmarks/learning.py --algo dqn --out dqn.md         # every task of DQN; no --algo: of all four
     python benchmarks/learning.py --algo ppo --env Pendulum-v1 --seeds 8
 
-makes `.venv-rejax` the first time. A row is one library's runs on one task: all seeds in one vmapped program, timed
-after compiling; then 128 fresh episodes for each seed, whose mean return is the seed's score. PPO plays them with
-sampled actions, the others with their best ones. The table shows the interquartile mean over seeds with its 95 %
-bootstrap interval (`purejaxrl.stats.iqm_interval`), the mean, and the range.
+installs rejax into an environment of its own the first time. A row is one library's runs on one task: all seeds in one
+vmapped program, timed after compiling; then 128 fresh episodes for each seed, whose mean return is the seed's score.
+PPO plays them with sampled actions, the others with their best ones. The table shows the interquartile mean over seeds
+with its 95 % bootstrap interval (`purejaxrl.stats.iqm_interval`), the mean, and the range.
 
 Equal: everything in TASKS, the steps (whole updates, rounded down), 64-64 networks (rejax's DQN and PQN have no other),
 with LayerNorm and ReLU for PQN, Adam at a constant rate, and the environments to the bit (`rejax_peer.py` says how).
@@ -40,10 +40,9 @@ import numpy as np
 
 import purejaxrl
 from purejaxrl import algos, stats
+from purejaxrl.bench import peers_venv
 from purejaxrl.bonuses import RND
 
-VENV = Path(".venv-rejax")
-PACKAGES = ["rejax==0.1.3", "gymnax==0.0.9", "jax==0.10.2", "flax==0.12.8", "distrax==0.1.9"]
 TIMEOUT = 3600  # seconds for one of rejax's rows: a stalled process must not hold up the table for good
 GREEDY = {"ppo": False, "dqn": True, "pqn": True, "sac": True}
 COLUMNS = "task | algo | steps | library | IQM [95 % interval] | mean | min … max (seeds) | train s | compile s"
@@ -156,13 +155,6 @@ class EndAtLimits(Wrapper):
         return jnp.zeros((), bool)
 
 
-def make_venv():
-    """rejax's environment, the first time."""
-    if not VENV.exists():
-        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-        subprocess.run([VENV / "bin/pip", "install", "--quiet", *PACKAGES], check=True)
-
-
 def make_learner(task):
     """The task's learner; what rejax cannot do is off unless the task says otherwise."""
     settings = {name: value for name, value in task.settings.items() if name not in ("num_envs", "normalise")}
@@ -172,25 +164,6 @@ def make_learner(task):
     if task.algo != "sac":
         off |= {"anneal_lr": False, "max_grad_norm": 1e6}
     return getattr(algos, task.algo.upper())(**(off | settings))
-
-
-RENAMED = {"lam": "td_lambda", "learning_starts": "fill_buffer", "num_gradient_steps": "num_epochs", "double": "ddqn"}
-RENAMED |= {"epsilon_start": "eps_start", "epsilon_end": "eps_end"}
-
-
-def for_rejax(task):
-    """The task's settings by rejax's names and units."""
-    settings = {RENAMED.get(name, name): value for name, value in task.settings.items()}
-    if task.algo != "pqn":  # which has one activation only
-        settings["agent_kwargs"] = {"activation": settings.pop("activation")}
-    if task.algo == "ppo":
-        normalise = settings.pop("normalise", False)
-        settings |= {"normalize_observations": normalise, "normalize_rewards": normalise}
-    if task.algo in ("dqn", "sac"):
-        assert (settings.pop("num_steps"), settings["num_epochs"]) == (1, 1), "rejax moves its target once per update"
-        settings["polyak"] = 1.0 - settings.pop("tau")
-        settings["target_update_freq"] = settings.pop("target_period", 1) * settings["num_envs"]  # in env steps
-    return settings
 
 
 def ours(task, seeds, base_seed, *, wrappers=(), bonus=None):
@@ -216,9 +189,10 @@ def ours(task, seeds, base_seed, *, wrappers=(), bonus=None):
 
 
 def rejax(task, seeds, base_seed):
-    command = [VENV / "bin/python", "-Wignore", "benchmarks/rejax_peer.py", f"--algo={task.algo}", f"--env={task.env}"]
+    script = peers_venv.SCRIPTS / "rejax_peer.py"
+    command = [peers_venv.python("rejax"), "-Wignore", script, f"--algo={task.algo}", f"--env={task.env}"]
     command += [f"--total-steps={task.total_steps}", f"--seeds={seeds}", f"--seed={base_seed}"]
-    command += ["--settings", json.dumps(for_rejax(task))]
+    command += ["--settings", json.dumps(dict(task.settings))]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=TIMEOUT).stdout
     found = json.loads(output.strip().splitlines()[-1])
     returns = np.asarray(found["final_return_per_seed"]["greedy" if GREEDY[task.algo] else "sampled"])
@@ -276,7 +250,7 @@ def main():
     args = parse_args()
     tasks = [task for task in TASKS if task.algo in args.algo and task.env in args.env]
     if args.library != "purejaxrl":
-        make_venv()
+        peers_venv.python("rejax")  # installed now, not while the first row is timed
     if args.tenth:
         tasks = [task._replace(asked_steps=task.asked_steps // 10) for task in tasks]
     rows = (row(task, *found, tenth=args.tenth) for task in tasks for found in scores(task, args))

@@ -1,6 +1,6 @@
 """A sweep beside the same runs one after the other: here in one process, and as processes of rejax 0.1.3.
 
-    python benchmarks/sweep.py                  # about five minutes on 2 cores; `.venv-rejax` as for learning.py
+    python benchmarks/sweep.py                  # about five minutes on 2 cores; rejax as for learning.py
     python benchmarks/sweep.py --rejax-runs 0   # without rejax
     python benchmarks/sweep.py --processes 20   # only: as many small sweeps in fresh processes; and what lanes need
 
@@ -25,10 +25,11 @@ import time
 import warnings
 from pathlib import Path
 
+from purejaxrl.bench import peers_venv
+
 RATES = [round(10 ** (-4 + 0.125 * number), 6) for number in range(16)]
 SEEDS, STEPS, NUM_ENVS = 4, 100_352, 4
 PPO = {"num_steps": 128, "num_epochs": 4, "num_minibatches": 4}
-REJAX = Path(".venv-rejax/bin/python")
 
 
 def sweep(folder, cache):
@@ -72,8 +73,9 @@ def one_by_one():
 
 def rejax(runs):
     """Mean seconds of a process."""
-    command = [REJAX, "-Wignore", "benchmarks/rejax_peer.py", "--algo=ppo", "--env=CartPole-v1", "--no-evaluation"]
-    settings = {"num_envs": NUM_ENVS, **PPO, "learning_rate": 1e-3}
+    script = peers_venv.SCRIPTS / "rejax_peer.py"
+    command = [peers_venv.python("rejax"), "-Wignore", script, "--algo=ppo", "--env=CartPole-v1", "--no-evaluation"]
+    settings = {"num_envs": NUM_ENVS, **PPO, "learning_rate": 1e-3, "activation": "swish"}
     command += [f"--total-steps={STEPS}", "--seeds=1", "--settings", json.dumps(settings)]
     start = time.perf_counter()
     for seed in range(runs):
@@ -139,7 +141,7 @@ def main():
         f"sweep, start to end: {statistics.median(cold):.1f} s cold, {statistics.median(warm):.1f} s with a warm cache"
     )
     print(f"compiling with a warm cache: {statistics.median(compiling):.2f} s")
-    if args.rejax_runs and REJAX.exists():
+    if args.rejax_runs:
         each = rejax(args.rejax_runs)
         print(f"rejax, a process: {each:.1f} s, {runs} of them: {runs * each:.0f} s")
         print(f"ratio to a cold sweep: {runs * each / statistics.median(cold):.1f}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import math
 import os
@@ -145,17 +146,14 @@ class Report:
 
 
 @dataclasses.dataclass
-class Bench:
-    """Run a published comparison, or go on with it, and write its tables and figures.
+class BenchExploration:
+    """Every bonus and tuned entropy, epsilon- and epsilon-z-greedy on each task of a suite.
 
     Example: purejaxrl bench exploration --suite small --out bench/small
 
-    exploration: every bonus and tuned entropy, epsilon- and epsilon-z-greedy on each task of a suite, each method's one
-    number tuned on seeds of its own. Stop it with Ctrl-C; the same command goes on.
+    Each method's one number is tuned on seeds of its own. Stop it with Ctrl-C; the same command goes on.
     """
 
-    name: tyro.conf.Positional[Literal["exploration"]]
-    """Which comparison."""
     out: Path
     """The folder; what an earlier call has left there is not run again."""
     suite: Literal["small", "noisy", "full"] = "small"
@@ -166,6 +164,59 @@ class Bench:
     """Only these tasks of the suite."""
     seeds: int = 10
     """Reporting seeds."""
+
+
+@dataclasses.dataclass
+class BenchSpeed:
+    """Steps per second, compile times, memory and start-up, in turns with other libraries on the same work.
+
+    Example: purejaxrl bench speed --out bench/speed
+
+    Peers are installed into environments of their own the first time. Nothing else should run on the machine.
+    """
+
+    out: Path
+    """The folder; works that are not asked for now stay as an earlier call has left them."""
+    works: tuple[str, ...] = ()
+    """Only these, of ppo-4, ppo-64, ppo-2048, ppo-minatar, dqn-10, dqn-128, pqn-128."""
+    rounds: int = 5
+    """Runs of each library, in turns."""
+    devices: int = 1
+    """Host devices that one run of ours is spread over (not DQN's)."""
+    checkout: Path | None = None
+    """A clone of PureJaxRL's repository, the original, to compare with as well."""
+    start_up: tuple[Literal["rejax", "original", "sbx", "sb3"], ...] = ("rejax",)
+    """Peers to be timed from a process's start as well, beside ours without and with a cache; sb3 takes minutes."""
+    at_least: float = 0.0
+    """Exit with 1 where the ratio of steps per second to a peer's is below this."""
+
+
+@dataclasses.dataclass
+class BenchProfile:
+    """Where the time of one update goes: rollout, environment, resets, policy, bonus, and what the learner does.
+
+    Example: purejaxrl bench profile --env CartPole-v1 --num-envs 64 --bonus rnd
+
+    --env.*, --algo.* and --bonus.* are those of `purejaxrl train`.
+    """
+
+    env: str
+    """The environment's id; `purejaxrl list` shows them."""
+    algo: str = "ppo"
+    """The algorithm."""
+    bonus: str = "none"
+    """The exploration bonus, or none, or bonuses combined: 'e3b*rnd', 'counts+rnd', 'sofe(e3b)'."""
+    num_envs: int = 64
+    """Environments, stepped in parallel."""
+    updates: int = 4
+    """Updates that each part is timed over; for the short ones of DQN take hundreds."""
+
+
+@dataclasses.dataclass
+class Bench:
+    """Run a comparison and write its tables, or say where the time goes: exploration, speed, profile.
+
+    Example: purejaxrl bench exploration --suite small --out bench/small"""
 
 
 @dataclasses.dataclass
@@ -184,6 +235,7 @@ class List:
     """Environments of another package, by the prefix of their ids."""
 
 
+BENCHES = {"exploration": BenchExploration, "speed": BenchSpeed, "profile": BenchProfile}
 VERBS = {"train": Train, "sweep": Sweep, "eval": Eval, "report": Report, "bench": Bench, "list": List}
 
 
@@ -219,7 +271,7 @@ def _fail(message: str, code: int) -> None:
 
 def _main(argv: list[str]) -> None:
     verb = argv[0] if argv else ""
-    if verb in ("train", "sweep", "bench"):
+    if verb in ("train", "sweep") or argv[:2] == ["bench", "exploration"]:
         _spread_over_cores()
     if verb in ("train", "sweep", "bench", "eval"):
         from purejaxrl import caching
@@ -231,13 +283,13 @@ def _main(argv: list[str]) -> None:
         from purejaxrl import processes
 
         processes.join()
-    if verb not in ("train", "sweep"):
-        command = _parse(argv, VERBS)
+    if verb == "bench":
+        parse = _parse_with_settings if argv[1:2] == ["profile"] else _parse
+        command = parse(argv[1:], BENCHES, "purejaxrl bench", inspect.getdoc(Bench) or "")
+    elif verb in ("train", "sweep"):
+        command = _parse_with_settings(argv, VERBS)
     else:
-        command = _parse(argv, VERBS | {verb: _with_settings(argv, {})})
-        # Defaults may follow from the constructor (DeepSea's step limit from its size), so parse again knowing it.
-        if constructor := _constructor(command):
-            command = _parse(argv, VERBS | {verb: _with_settings(argv, constructor)})
+        command = _parse(argv, VERBS)
     _ACTIONS[type(command).__name__](command)
 
 
@@ -275,13 +327,28 @@ def _searched(values: Any) -> str:
     return values if isinstance(values, str) else json.dumps(values)
 
 
-def _parse(argv: list[str], verbs: dict[str, type]) -> Any:
+def _parse_with_settings(argv: list[str], verbs: dict[str, type], *titles: str) -> Any:
+    """The command, with the settings of the environment, algorithm and bonus that it chooses."""
+    verb = argv[0]
+    command = _parse(argv, verbs | {verb: _with_settings(argv, verbs[verb], {})}, *titles)
+    # Defaults may follow from the constructor (DeepSea's step limit from its size), so parse again knowing it.
+    if constructor := _constructor(command):
+        command = _parse(argv, verbs | {verb: _with_settings(argv, verbs[verb], constructor)}, *titles)
+    return command
+
+
+def _parse(
+    argv: list[str],
+    verbs: dict[str, type],
+    prog: str = "purejaxrl",
+    description: str = "Reinforcement learning and exploration in pure JAX.",
+) -> Any:
     members = tuple(Annotated[cls, tyro.conf.subcommand(name)] for name, cls in verbs.items())
     return tyro.cli(
         tyro.conf.OmitSubcommandPrefixes[Union[members]],  # type: ignore[valid-type]  # noqa: UP007
-        prog="purejaxrl",
+        prog=prog,
         args=argv,
-        description="Reinforcement learning and exploration in pure JAX.",
+        description=description,
         config=(tyro.conf.SuppressFixed,),
     )
 
@@ -294,7 +361,7 @@ def _spread_over_cores() -> None:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={cores}".strip()
 
 
-def _with_settings(argv: list[str], constructor: dict[str, Any]) -> type:
+def _with_settings(argv: list[str], base: type, constructor: dict[str, Any]) -> type:
     """The verb's class with the settings of what `argv` chooses, environment, algorithm and bonus, as nested fields."""
     from purejaxrl import envs, expressions, runs
 
@@ -308,7 +375,6 @@ def _with_settings(argv: list[str], constructor: dict[str, Any]) -> type:
     expression = expressions.parse(chosen["bonus"] or Train.bonus)
     if expression is not None:
         fields.append(_nested("bonus", expressions.settings_class(expression)))
-    base = VERBS[argv[0]]
     return dataclasses.make_dataclass(base.__name__, fields, bases=(base,), namespace={"__doc__": base.__doc__})
 
 
@@ -523,7 +589,42 @@ def _report(command: Report) -> None:
         webbrowser.open(path.absolute().as_uri())
 
 
-def _bench(command: Bench) -> None:
+def _bench_profile(command: BenchProfile) -> None:
+    from purejaxrl import runs
+    from purejaxrl.bench import profile
+    from purejaxrl.progress import Progress
+    from purejaxrl.train import make_train
+
+    settings: dict[str, Any] = {f"{kind}_settings": settings for kind, settings in _chosen(command).items()}
+    parts = runs.build(runs.Config(env=command.env, algo=command.algo, bonus=command.bonus, **settings))
+    train = make_train(
+        parts.env,
+        parts.learner,
+        bonus=parts.bonus,
+        env_params=parts.env_params,
+        num_envs=command.num_envs,
+        total_steps=1_000_000,  # a usual run's: replay memories have its size
+    )
+    with Progress() as progress:
+        found = profile.profile(train, progress, updates=command.updates)
+    _stdout().print(profile.table(found), *profile.notes(found), sep="\n", highlight=False)
+
+
+def _bench_speed(command: BenchSpeed) -> None:
+    from purejaxrl.bench import speed
+    from purejaxrl.progress import Progress
+
+    settings = vars(command).copy()
+    least = settings.pop("at_least")
+    with Progress() as progress:
+        results = speed.run(progress=progress, **settings)
+    print(speed.markdown(results))
+    for (work, peer), found in speed.ratios(results).items():
+        if found < least:
+            _fail(f"{work}: {found:.2f} times as fast as {peer}, at least {least:g} is asked for", 1)
+
+
+def _bench_exploration(command: BenchExploration) -> None:
     from purejaxrl.bench import exploration, tables
     from purejaxrl.progress import Progress
 
@@ -596,7 +697,16 @@ def _stdout() -> Console:
     return Console()
 
 
-_ACTIONS = {"Train": _train, "Sweep": _sweep, "Eval": _eval, "Report": _report, "Bench": _bench, "List": _list}
+_ACTIONS = {
+    "Train": _train,
+    "Sweep": _sweep,
+    "Eval": _eval,
+    "Report": _report,
+    "BenchExploration": _bench_exploration,
+    "BenchSpeed": _bench_speed,
+    "BenchProfile": _bench_profile,
+    "List": _list,
+}
 
 if __name__ == "__main__":
     main()

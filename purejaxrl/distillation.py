@@ -30,14 +30,13 @@ class Distillation(struct.PyTreeNode):
 
 def init(settings: Any, key: Array, obs: PyTree) -> Distillation:
     """Both networks, for observations like `obs` (one of them). The predictor has two layers more, as in the paper."""
-    target_key, predictor_key = jax.random.split(key)
     width = settings.hidden[-1]
     target = networks.Embedding(settings.embedding_size, settings.hidden)
     predictor = networks.Embedding(settings.embedding_size, settings.hidden, (width, width))
     obs = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), obs)
-    params = predictor.init(predictor_key, obs)
+    target_params, params = networks.init_all(key, (target, obs), (predictor, obs))
     return Distillation(
-        target=target.init(target_key, obs),
+        target=target_params,
         predictor=params,
         opt_state=minibatches.init(optax.adam(settings.learning_rate), params),
         obs_moments=moments.init(obs),

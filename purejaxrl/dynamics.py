@@ -53,12 +53,8 @@ def init(settings: Any, key: Array, spec: Spec) -> Dynamics:
         networks.Embedding(size, settings.hidden[-1:]),
     )
     zeros = jnp.zeros(size)
-    keys = jax.random.split(key, 3)
-    params = Networks(
-        nets.encoder.init(keys[0], spec.example_obs()),
-        nets.inverse.init(keys[1], (zeros, zeros)),
-        nets.forward.init(keys[2], (zeros, jnp.zeros(features))),
-    )
+    inputs = spec.example_obs(), (zeros, zeros), (zeros, jnp.zeros(features))
+    params = Networks(*networks.init_all(key, *zip(nets, inputs, strict=True)))
     return Dynamics(params, minibatches.init(optax.adam(settings.learning_rate), params), bounds, nets, nvec)
 
 

@@ -88,3 +88,13 @@ def epsilon_greedy(
     left = jnp.where(goes_on, repeats.left - 1, jnp.where(explores, jnp.minimum(duration, len(duration_cdf)) - 1, 0))
     action = jnp.where(goes_on, repeats.action, jnp.where(explores, drawn, greedy))
     return Repeats(action, left), action
+
+
+def taken(values: Array, action: Array) -> Array:
+    """The values of the actions: of ``values [..., num_actions, *rest]`` and ``action [...]`` the ``[..., *rest]``.
+
+    A sum, since the gradient of a gather is a scatter, which takes longer and compiles to more.
+    """
+    axis = action.ndim
+    chosen = jnp.arange(values.shape[axis]) == action[..., None]
+    return jnp.sum(values, axis=axis, where=chosen.reshape(*chosen.shape, *(1,) * (values.ndim - axis - 1)))

@@ -15,8 +15,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from purejaxrl import devices, minibatches
-from purejaxrl.networks import Torso, dense, orthogonal
+from purejaxrl import devices, minibatches, networks
+from purejaxrl.networks import Dense, Torso, orthogonal
 from purejaxrl.types import SettingError
 
 Array = jax.Array
@@ -75,7 +75,7 @@ class Transformer(nn.Module):
         start = jax.lax.cummax(jnp.where(first, time, -carry.length))  # [L], where each step's episode begins
         distance = time[:, None] - source_time
         visible = (distance >= 0) & (distance <= self.window) & (source_time >= start[:, None])
-        x, cache = dense(self.features, 1.0)(x), []
+        x, cache = Dense(self.features, 1.0)(x), []
         for cached in carry.cache:
             sources = jnp.concatenate([jax.lax.stop_gradient(cached), x])
             cache.append(sources[-self.window :])
@@ -94,17 +94,17 @@ class GatedAttention(nn.Module):
         """From ``x [L, F]``, attending to ``sources [S, F]`` where ``visible [L, S]``."""
         size = x.shape[-1]
         norm = nn.LayerNorm()
-        query = dense(size, 1.0)(norm(x)).reshape(len(x), self.num_heads, -1)
-        both = dense(2 * size, 1.0)(norm(sources)).reshape(len(sources), self.num_heads, -1)
+        query = Dense(size, 1.0)(norm(x)).reshape(len(x), self.num_heads, -1)
+        both = Dense(2 * size, 1.0)(norm(sources)).reshape(len(sources), self.num_heads, -1)
         key, value = jnp.split(both, 2, axis=-1)
         bias = self.param("bias", _recency, (self.num_heads, self.window + 1))
         logits = jnp.einsum("thd,shd->hts", query, key) * query.shape[-1] ** -0.5
         logits += bias[:, jnp.clip(distance, 0, self.window)]
         weights = nn.softmax(jnp.where(visible, logits, -1e9))
         attended = jnp.einsum("hts,shd->thd", weights, value).reshape(x.shape)
-        x = Gate()(x, nn.relu(dense(size, 1.0)(attended)))
-        hidden = nn.relu(dense(size)(nn.LayerNorm()(x)))
-        return Gate()(x, nn.relu(dense(size)(hidden)))
+        x = Gate()(x, nn.relu(Dense(size, 1.0)(attended)))
+        hidden = nn.relu(Dense(size)(nn.LayerNorm()(x)))
+        return Gate()(x, nn.relu(Dense(size)(hidden)))
 
 
 def _recency(key: Array, shape: tuple[int, int]) -> Array:
@@ -120,10 +120,10 @@ class Gate(nn.Module):
     @nn.compact
     def __call__(self, x: Array, y: Array) -> Array:
         size = x.shape[-1]
-        reset_y, update_y, new_y = jnp.split(dense(3 * size, 1.0)(y), 3, axis=-1)
-        reset_x, update_x = jnp.split(dense(2 * size, 1.0)(x), 2, axis=-1)
+        reset_y, update_y, new_y = jnp.split(Dense(3 * size, 1.0)(y), 3, axis=-1)
+        reset_x, update_x = jnp.split(Dense(2 * size, 1.0)(x), 2, axis=-1)
         update = nn.sigmoid(update_y + update_x - 2.0)
-        new = nn.tanh(new_y + dense(size, 1.0)(nn.sigmoid(reset_y + reset_x) * x))
+        new = nn.tanh(new_y + Dense(size, 1.0)(nn.sigmoid(reset_y + reset_x) * x))
         return (1.0 - update) * x + update * new
 
 
@@ -179,8 +179,9 @@ def has_memory(network: Any) -> bool:
 def init(network: Any, key: Array, obs: PyTree) -> PyTree:
     """Parameters, given one observation."""
     if has_memory(network):
-        return network.init(key, network.initial(), jax.tree.map(lambda x: x[None], obs), jnp.ones(1, bool))
-    return network.init(key, obs)
+        sequence = jax.tree.map(lambda x: x[None], obs)
+        return networks.init(network, key, network.initial(), sequence, jnp.ones(1, bool))
+    return networks.init(network, key, obs)
 
 
 def output_shapes(network: Any, obs: PyTree) -> Any:
@@ -210,6 +211,7 @@ def step(network: Any, params: PyTree, carry: PyTree, obs: PyTree, first: Array)
     return carry, jax.tree.map(lambda x: x[:, 0], outputs)
 
 
+@jax.named_scope("targets")
 def lookahead(network: Any, params: PyTree, carry: PyTree, obs: PyTree, first: Array, next_obs: PyTree) -> Any:
     """Outputs at each step's `next_obs`, all ``[T, E, ...]``, with the memory of the episode that the step is in."""
     if not has_memory(network):

@@ -35,6 +35,7 @@ def samples(tree: PyTree) -> PyTree:
     return devices.everywhere(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), tree))
 
 
+@jax.named_scope("minibatches")
 def shuffled(key: Array, count: int) -> Array:
     """The numbers below `count` in a random order, int32 ``[count]``, without the sort that a permutation costs.
 
@@ -128,9 +129,11 @@ def descend(
 
     def step(carry, indices):
         vector, opt_state = carry
-        minibatch = prepare(jax.tree.map(lambda x: x[indices], samples))
+        with jax.named_scope("minibatches"):
+            minibatch = prepare(jax.tree.map(lambda x: x[indices], samples))
         grads, metrics = _gradient(lambda vector, some: loss(unflatten(vector), some), vector, minibatch, part)
-        updates, opt_state = optimiser.update(grads, opt_state, vector)
+        with jax.named_scope("optimiser"):
+            updates, opt_state = optimiser.update(grads, opt_state, vector)
         return (optax.apply_updates(vector, updates), opt_state), metrics
 
     count = len(jax.tree.leaves(samples)[0])
@@ -149,6 +152,7 @@ def in_parts(function: Callable[[PyTree], PyTree], tree: PyTree, part: int | Non
     return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1).reshape(size, *x.shape[2:]), found)
 
 
+@jax.named_scope("gradient")
 def _gradient(loss: Callable, vector: Array, minibatch: PyTree, part: int | None) -> tuple[Array, PyTree]:
     """The gradient and the metrics of a minibatch, as the mean over equal parts of it."""
     gradient = jax.grad(loss, has_aux=True)

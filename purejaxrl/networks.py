@@ -7,13 +7,17 @@ a memory works on a sequence of one env's observations instead: see `memory.py`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+import operator
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from purejaxrl.distributions import Categorical, Gaussian, MultiCategorical
 from purejaxrl.types import SettingError
@@ -37,29 +41,95 @@ def orthogonal(scale: float = 1.0) -> Callable[..., Array]:
     """
 
     def init(key, shape, dtype=jnp.float32):
-        fan_out, fan_in = shape[-1], 1
-        for size in shape[:-1]:
-            fan_in *= size
-        tall = jax.random.normal(key, (max(fan_in, fan_out), min(fan_in, fan_out)))
-
-        def column(j, basis):
-            v = basis[:, j]
-            done = jnp.where(jnp.arange(basis.shape[1]) < j, basis, 0.0)
-            for _ in range(2):
-                v = v - done @ (done.T @ v)
-            return basis.at[:, j].set(v / jnp.linalg.norm(v))
-
-        basis = jax.lax.fori_loop(0, tall.shape[1], column, tall)
-        if fan_in < fan_out:
-            basis = basis.T
+        (basis,) = _orthonormal(key, [(math.prod(shape[:-1]), shape[-1])])
         return (scale * basis).reshape(shape).astype(dtype)
 
     return init
 
 
-def dense(features: int, scale: float = 2**0.5, name: str | None = None) -> nn.Dense:
+def _orthonormal(key: Array, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
+    """Matrices of these shapes whose rows or columns, whichever are fewer, are orthonormal: one loop for all."""
+    tall = np.array([(max(shape), min(shape)) for shape in shapes])
+    rows, columns = tall.max(0)
+    inside = (np.arange(rows)[:, None] < tall[:, 0, None, None]) & (np.arange(columns) < tall[:, 1, None, None])
+
+    def column(j, bases):
+        v = bases[:, :, j]
+        done = jnp.where(jnp.arange(columns) < j, bases, 0.0)
+        for _ in range(2):
+            v -= jnp.einsum("nrc,nc->nr", done, jnp.einsum("nrc,nr->nc", done, v))
+        norm = jnp.linalg.norm(v, axis=1, keepdims=True)  # 0 beyond a matrix's own columns
+        return bases.at[:, :, j].set(v / jnp.where(norm > 0, norm, 1.0))
+
+    bases = jnp.where(inside, jax.random.normal(key, inside.shape), 0.0)
+    bases = jax.lax.fori_loop(0, columns, column, bases)
+    cut = [basis[:rows, :columns] for basis, (rows, columns) in zip(bases, tall.tolist(), strict=True)]
+    return [basis.T if shape[0] < shape[1] else basis for basis, shape in zip(cut, shapes, strict=True)]
+
+
+_gains: ContextVar[dict[tuple[str, ...], float] | None] = ContextVar("gains", default=None)
+
+
+class Dense(nn.Module):
     """A dense layer with orthogonal weights of gain `scale` and zero bias."""
-    return nn.Dense(features, kernel_init=orthogonal(scale), name=name)
+
+    features: int
+    scale: float = 2**0.5
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        kernel = self.param("kernel", self._kernel, (x.shape[-1], self.features))
+        return x @ kernel + self.param("bias", nn.initializers.zeros, (self.features,))
+
+    def _kernel(self, key: Array, shape: tuple[int, int]) -> Array:
+        gains = _gains.get()
+        if gains is None:
+            return orthogonal(self.scale)(key, shape)
+        gains[*self.path, "kernel"] = self.scale
+        return jnp.zeros(shape)
+
+
+def init(network: Any, key: Array, *inputs: Any) -> Any:
+    """``network.init(key, *inputs)``, but for the weights of all :class:`Dense` layers, which are drawn together.
+
+    Drawn one by one they take longer to compile than a whole update of a small network.
+    """
+    return init_all(key, (network, *inputs))[0]
+
+
+def init_all(key: Array, *calls: tuple[Any, ...]) -> list[Any]:
+    """As :func:`init`, of several ``(network, *inputs)`` together."""
+    kernels_key, *network_keys = jax.random.split(key, len(calls) + 1)
+    found, layers = [], []
+    for network_key, (network, *inputs) in zip(network_keys, calls, strict=True):
+        # Where a pair of functions joins several modules, a layer's path would not tell which is meant.
+        token = _gains.set({} if isinstance(network, nn.Module) else None)
+        try:
+            found.append(network.init(network_key, *inputs))
+            for (*path, name), scale in (_gains.get() or {}).items():
+                layer = functools.reduce(operator.getitem, path, found[-1]["params"])
+                layers.append((layer, name, scale))
+        finally:
+            _gains.reset(token)
+    for group in _alike(layers):
+        kernels_key, group_key = jax.random.split(kernels_key)
+        kernels = _orthonormal(group_key, [layer[name].shape for layer, name, _ in group])
+        for (layer, name, scale), kernel in zip(group, kernels, strict=True):
+            layer[name] = scale * kernel
+    return found
+
+
+def _alike(layers: list[tuple[dict[str, Array], str, float]]) -> list[list[tuple[dict[str, Array], str, float]]]:
+    """Groups of layers that are not made much larger when all are as tall and as wide as the largest of them."""
+    groups: list[list] = []
+    for entry in sorted(layers, key=lambda entry: -entry[0][entry[1]].size):
+        group = [*(groups[-1] if groups else []), entry]
+        shapes = np.array([sorted(layer[name].shape) for layer, name, _ in group])
+        if groups and len(group) * shapes.max(0).prod() <= 4 * shapes.prod(1).sum():
+            groups[-1] = group
+        else:
+            groups.append([entry])
+    return groups
 
 
 ACTIVATIONS = {"tanh": nn.tanh, "relu": nn.relu, "swish": nn.swish, "elu": nn.elu}
@@ -100,7 +170,7 @@ class NoisyDense(nn.Module):
 
 def _layer(features: int, activation: str, layer_norm: bool, noisy: bool) -> Callable[[Array], Array]:
     """A dense layer, perhaps noisy, perhaps layer-normalised, and its activation."""
-    layer = NoisyDense(features) if noisy else dense(features)
+    layer = NoisyDense(features) if noisy else Dense(features)
     norm = nn.LayerNorm() if layer_norm else lambda x: x
     return lambda x: ACTIVATIONS[activation](norm(layer(x)))
 
@@ -186,7 +256,7 @@ class Embedding(nn.Module):
     @nn.compact
     def __call__(self, obs: Any) -> Array:
         x = MLP(self.extra, "relu")(Torso(self.hidden, "relu")(bounded(obs)))
-        return dense(self.features)(x)
+        return Dense(self.features)(x)
 
 
 class ActorCritic(nn.Module):
@@ -207,13 +277,13 @@ class ActorCritic(nn.Module):
     def __call__(self, obs: Any) -> tuple[Categorical | MultiCategorical | Gaussian, Array]:
         actor = Torso(self.hidden, self.activation, name="actor")(obs)
         critic = actor if has_grid(obs) else Torso(self.hidden, self.activation, name="critic")(obs)
-        values = dense(self.num_values, 1.0, name="value")(critic)
+        values = Dense(self.num_values, 1.0, name="value")(critic)
         if self.num_actions is not None:
-            return Categorical(dense(self.num_actions, 0.01, name="policy")(actor)), values
+            return Categorical(Dense(self.num_actions, 0.01, name="policy")(actor)), values
         if self.nvec is not None:
-            return MultiCategorical(dense(sum(self.nvec), 0.01, name="policy")(actor), self.nvec), values
+            return MultiCategorical(Dense(sum(self.nvec), 0.01, name="policy")(actor), self.nvec), values
         shape = self.action_shape or ()
-        mean = dense(math.prod(shape), 0.01, name="policy")(actor).reshape(shape)
+        mean = Dense(math.prod(shape), 0.01, name="policy")(actor).reshape(shape)
         return Gaussian(mean, self.param("log_std", nn.initializers.zeros, shape), len(shape)), values
 
 
@@ -247,7 +317,7 @@ class QNetwork(nn.Module):
 
         def head(rows, name):
             size = rows * (self.num_atoms or 1)
-            layer = NoisyDense(size, name=name) if self.noisy else dense(size, 1.0, name=name)
+            layer = NoisyDense(size, name=name) if self.noisy else Dense(size, 1.0, name=name)
             return layer(x).reshape(rows, -1)
 
         q = head(self.num_actions, "advantage" if self.dueling else "q")

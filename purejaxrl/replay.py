@@ -92,6 +92,7 @@ def _split(batch: Transition) -> tuple[PyTree, Transition, PyTree]:
     return {"obs": batch.obs, "mask": batch.mask}, step, {"obs": batch.next_obs, "mask": batch.next_mask}
 
 
+@jax.named_scope("replay")
 def add(replay: Replay, batch: Transition) -> tuple[Replay, Array, Array]:
     """Write a rollout ``[T, E]`` over the oldest slots.
 
@@ -121,6 +122,7 @@ def add(replay: Replay, batch: Transition) -> tuple[Replay, Array, Array]:
     return replay, slot * num_envs + env, after * num_envs + env
 
 
+@jax.named_scope("replay")
 def sample_uniform(replay: Replay, key: Array, batch_size: int) -> tuple[Array, Array]:
     """Places of `batch_size` steps, uniform over all that are held, with replacement; and their weights, 1 or 0.
 
@@ -143,6 +145,7 @@ def _mixed(x: Array) -> Array:
     return x ^ (x >> 16)
 
 
+@jax.named_scope("replay")
 def windows(replay: Replay, index: Array, weight: Array, n: int) -> Windows:
     """The pieces of up to `n` steps from `index` on; an episode's end and the newest step cut them short."""
     size, num_envs = replay.holds_step.shape
@@ -187,6 +190,7 @@ def init_priorities(places: int) -> Priorities:
     return Priorities(jnp.zeros(2 * leaves), jnp.ones(()))
 
 
+@jax.named_scope("replay")
 def set_priorities(priorities: Priorities, index: Array, value: Array) -> Priorities:
     """Set leaves, the largest value where a place appears twice, and add up the way to the root: O(log n) for each.
 
@@ -207,6 +211,7 @@ def set_priorities(priorities: Priorities, index: Array, value: Array) -> Priori
     return Priorities(tree, jnp.maximum(priorities.largest, jnp.max(value)))
 
 
+@jax.named_scope("replay")
 def sample_prioritised(priorities: Priorities, key: Array, batch_size: int, beta: Array) -> tuple[Array, Array]:
     """Places drawn in proportion to priority, one from each of `batch_size` equal strata, and importance weights.
 

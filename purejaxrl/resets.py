@@ -47,16 +47,17 @@ class FreshResets(struct.PyTreeNode):
             keep = jax.vmap(lambda done, new, old: jax.tree.map(lambda *both: jnp.where(done, *both), new, old))
             return keep(done, fresh(numbers), current)
 
+        count = jnp.cumsum(done)  # up to each env
+        where = jnp.where(done, count - 1, num_envs + at_once)  # past the end, or its place
+        # The envs that need one, in order; beyond the last of them num_envs, where nothing is put.
+        needing = jnp.full(num_envs + at_once, num_envs).at[where].set(jnp.arange(num_envs), mode="drop")
         # XLA for GPUs refuses a loop whose end it can work out while it compiles, as where all envs start.
-        needed = jax.lax.optimization_barrier(jnp.cumsum(done))  # up to each env
+        needing, last = jax.lax.optimization_barrier((needing, count[-1]))
 
         def some(carry):
             first, current = carry
-            wanted = first + 1 + jnp.arange(at_once)
-            # A search in one kernel, not a loop of them. Beyond the last it finds num_envs, which is dropped.
-            envs = jnp.searchsorted(needed, wanted, method="scan_unrolled")
+            envs = jax.lax.dynamic_slice_in_dim(needing, first, at_once)
             put = lambda old, new: old.at[envs].set(new, mode="drop")  # noqa: E731
             return first + at_once, jax.tree.map(put, current, fresh(numbers[0] + envs))
 
-        first = jnp.zeros((), needed.dtype)
-        return jax.lax.while_loop(lambda carry: carry[0] < needed[-1], some, (first, current))[1]
+        return jax.lax.while_loop(lambda carry: carry[0] < last, some, (jnp.zeros_like(last), current))[1]

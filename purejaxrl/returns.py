@@ -36,6 +36,7 @@ def _accumulate(step: Array, decay: Array) -> Array:
     return jax.lax.scan(backwards, jnp.zeros_like(step[0] * decay[0]), (step, decay), reverse=True)[1]
 
 
+@jax.named_scope("targets")
 def gae(
     reward: Array,
     value: Array,
@@ -69,6 +70,7 @@ def gae(
     return advantage, advantage + value
 
 
+@jax.named_scope("targets")
 def n_step(
     reward: Array,
     next_value: Array,
@@ -110,6 +112,7 @@ def n_step(
     return jax.lax.fori_loop(1, min(n, len(reward)), one_more_step, reward + discount * next_value)
 
 
+@jax.named_scope("targets")
 def td_lambda(
     reward: Array,
     next_value: Array,
@@ -142,6 +145,7 @@ def td_lambda(
     return _accumulate(reward + gamma * (1.0 - terminated) * (1.0 - trace) * next_value, gamma * trace)
 
 
+@jax.named_scope("targets")
 def q_lambda(
     reward: Array,
     next_value: Array,
@@ -172,6 +176,7 @@ def q_lambda(
     return td_lambda(reward, next_value, terminated, truncated, gamma=gamma, lam=lam)
 
 
+@jax.named_scope("targets")
 def vtrace(
     reward: Array,
     value: Array,
@@ -219,6 +224,7 @@ def vtrace(
     return target, rho * (reward + discount * _following(target, next_value, continues) - value)
 
 
+@jax.named_scope("targets")
 def retrace(
     reward: Array,
     q: Array,

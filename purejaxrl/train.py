@@ -212,6 +212,7 @@ class Train:
             value = intrinsic.combined(bonus, scale, raw, env_steps)
             batch = batch.replace(bonus=intrinsic.weigh(bonus, scale, raw, env_steps))
 
+        @jax.named_scope("bonus")
         def reward_fn(transition, memo):
             if bonus is None:
                 return jnp.zeros_like(transition.reward)

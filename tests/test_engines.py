@@ -32,6 +32,14 @@ def sweep(out, said=None, learner=None, **changes):
     return purejaxrl.sweep(probes.Clock(), learner or PPO(**LEARNER), out=out, **settings)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quickly_compiled():
+    """Workers compile as this process does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        yield
+
+
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
     """The sweep in one process, which compiles as the workers do and not as the tests' own."""

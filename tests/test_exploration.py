@@ -141,6 +141,17 @@ def test_annealed_and_durations_by_hand():
     np.testing.assert_allclose(whole, scipy.stats.zipf(2).cdf(np.arange(1, 10_001)), atol=1e-4)
 
 
+@pytest.mark.parametrize("rest", [(), (3,)])
+def test_taken_and_its_gradient(rest):
+    """Against indexing; the gradient is that of the chosen actions and 0 elsewhere."""
+    values, action = jax.random.normal(jax.random.key(0), (4, 2, 5, *rest)), jnp.arange(8).reshape(4, 2) % 5
+    expected = np.asarray(values)[np.arange(4)[:, None], np.arange(2), np.asarray(action)]
+    np.testing.assert_array_equal(exploration.taken(values, action), expected)
+    grads = jax.grad(lambda values: exploration.taken(values, action).sum())(values)
+    np.testing.assert_array_equal(grads.sum(2), np.ones((4, 2, *rest)))
+    np.testing.assert_array_equal(exploration.taken(grads, action), np.ones((4, 2, *rest)))
+
+
 def test_zeta_must_have_a_distribution():
     for zeta in (0, 1.01, 2):
         exploration.check_zeta(zeta)

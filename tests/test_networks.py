@@ -1,3 +1,7 @@
+import functools
+import operator
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +23,71 @@ def test_orthogonal_has_the_distribution_of_qr():
     normal = np.asarray(jax.random.normal(key, (20, 8)))
     q, r = np.linalg.qr(normal)
     np.testing.assert_allclose(networks.orthogonal()(key, (20, 8)), q * np.sign(np.diag(r)), atol=1e-5)
+
+
+class Sizes(nn.Module):
+    """Layers of very different sizes, and one with a kernel that is not ours."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = networks.Dense(200)(x)
+        x = networks.Dense(3, 2.0)(x)
+        return nn.Dense(7)(networks.MLP((5, 6))(x))
+
+
+def gram(kernel):
+    kernel = np.asarray(kernel, np.float64)
+    return kernel @ kernel.T if kernel.shape[0] < kernel.shape[1] else kernel.T @ kernel
+
+
+def test_layers_drawn_together_are_orthogonal_each_with_its_gain():
+    obs = jnp.zeros(300)
+    params = jax.jit(lambda key: networks.init(Sizes(), key, obs))(jax.random.key(0))["params"]
+    alone = Sizes().init(jax.random.key(0), obs)["params"]
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, alone)
+    gains = {("Dense_0",): 2**0.5, ("Dense_1",): 2.0, ("MLP_0", "Dense_0"): 2**0.5, ("MLP_0", "Dense_1"): 2**0.5}
+    for path, gain in gains.items():
+        drawn, one = (functools.reduce(operator.getitem, path, tree) for tree in (params, alone))
+        for layer in (drawn, one):
+            found = gram(layer["kernel"])
+            np.testing.assert_allclose(found, gain**2 * np.eye(len(found)), atol=2e-5)
+            assert not layer["bias"].any()
+        assert not np.allclose(drawn["kernel"], one["kernel"])
+    other = params["Dense_2"]["kernel"]
+    assert (np.abs(gram(other) - np.diag(np.diag(gram(other)))) > 0.01).any()  # as its own initialiser draws it
+
+
+def test_layers_and_networks_differ():
+    """No two layers of one shape, of one network or of two, and no two keys give the same weights."""
+    net = networks.MLP((8, 8, 8))
+    first, second = networks.init_all(jax.random.key(0), (net, jnp.zeros(8)), (net, jnp.zeros(8)))
+    (third,) = networks.init_all(jax.random.key(1), (net, jnp.zeros(8)))
+    kernels = [layer["kernel"] for tree in (first, second, third) for layer in tree["params"].values()]
+    assert len(kernels) == 9
+    for number, kernel in enumerate(kernels):
+        for other in kernels[:number]:
+            assert np.abs(kernel - other).max() > 0.1
+
+
+def test_a_pair_of_functions_may_join_modules_of_one_name():
+    net = networks.MLP((4,))
+    pair = networks.Network(
+        lambda key, obs: [net.init(one, obs) for one in jax.random.split(key)],
+        lambda params, obs: net.apply(params[1], net.apply(params[0], obs)),
+    )
+    for params in networks.init(pair, jax.random.key(0), jnp.zeros(4)):
+        np.testing.assert_allclose(gram(params["params"]["Dense_0"]["kernel"]), 2 * np.eye(4), atol=1e-5)
+
+
+def test_columns_of_drawn_layers_are_uniform_on_the_sphere():
+    """The mean of x⁴ over a uniform direction in n dimensions is 3 / (n (n + 2)), of each entry of each layer."""
+    net, draws = networks.MLP((6, 3)), 20_000
+    keys = jax.random.split(jax.random.key(5), draws)
+    params = jax.vmap(lambda key: networks.init(net, key, jnp.zeros(6)))(keys)["params"]
+    for layer in ("Dense_0", "Dense_1"):
+        kernel = np.asarray(params[layer]["kernel"], np.float64) / 2**0.5
+        np.testing.assert_allclose(kernel.mean(0), 0, atol=5 / (6 * draws) ** 0.5)
+        np.testing.assert_allclose((kernel**4).mean(0), 3 / 48, rtol=0.06)
 
 
 def test_cnn_is_a_convolution():

@@ -89,6 +89,7 @@ def _run(commands, environs):
 def _together(count, out):
     """Run the program in so many processes that have four devices in all, and return the last line of each."""
     port, flags = free_port(), {"XLA_FLAGS": f"--xla_force_host_platform_device_count={4 // count}"}
+    flags["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
     commands = [["-c", PROGRAM, str(count), str(number), port, str(out)] for number in range(count)]
     return [lines.splitlines()[-1] for lines in _run(commands, [flags] * count)]
 

@@ -103,7 +103,7 @@ class DQN(struct.PyTreeNode):
 
     def init(self, key: Array, spec: Spec) -> DQNState:
         network = self._network(spec)
-        params = network.init(key, spec.example_obs())
+        params = networks.init(network, key, spec.example_obs())
         size = replay.useful_size(self.buffer_size, spec)
         buffer = replay.init(spec.transition, spec.num_envs, size)
         return DQNState(
@@ -158,9 +158,11 @@ class DQN(struct.PyTreeNode):
             reward = found.steps.reward + (0.0 if batch.bonus is None else reward_fn(found.steps, found.steps.memo))
             target = unflatten(target_params)
             loss = lambda x: self._loss(unflatten(x), target, state.network, loss_key, found, reward)  # noqa: E731
-            grads, (error, metrics) = jax.grad(loss, has_aux=True)(params)
-            updates, new_opt_state = optimiser.update(grads, opt_state, params)
-            new_params = optax.apply_updates(params, updates)
+            with jax.named_scope("gradient"):
+                grads, (error, metrics) = jax.grad(loss, has_aux=True)(params)
+            with jax.named_scope("optimiser"):
+                updates, new_opt_state = optimiser.update(grads, opt_state, params)
+                new_params = optax.apply_updates(params, updates)
             tau = jnp.where((count + 1) % self.target_period == 0, self.tau, 0.0)
             new_target = optax.incremental_update(new_params, target_params, tau)
             if self.prioritised:
@@ -195,7 +197,8 @@ class DQN(struct.PyTreeNode):
         next_q = _apply(network, target_params, found.last, target_key)
         chooser = _apply(network, params, found.last, choice_key) if self.double else next_q
         choice = jnp.argmax(exploration.masked(self._mean(chooser), found.last_mask), axis=-1)
-        next_q, q = _taken(next_q, choice), _taken(_apply(network, params, first.obs, online_key), first.action)
+        next_q = exploration.taken(next_q, choice)
+        q = exploration.taken(_apply(network, params, first.obs, online_key), first.action)
         target = jax.lax.stop_gradient(_column(reward, next_q) + _column(discount, next_q) * self._returns(next_q))
         if self.head == "c51":
             target = distributional.project(target, jax.nn.softmax(jax.lax.stop_gradient(next_q)), self._support())
@@ -248,11 +251,6 @@ def _apply(network: Any, params: PyTree, obs: PyTree, key: Array | None = None) 
     """The network's output for ``obs [B, ...]``, all with the same noise where there is a key."""
     noise = {} if key is None else {"rngs": {"noise": key}}
     return jax.vmap(lambda obs: network.apply(params, obs, **noise))(obs)
-
-
-def _taken(output: Array, action: Array) -> Array:
-    """The chosen actions' part of ``output [B, num_actions, ...]``."""
-    return jax.vmap(lambda output, action: output[action])(output, action)
 
 
 def _column(x: Array, like: Array) -> Array:

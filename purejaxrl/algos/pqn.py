@@ -116,7 +116,7 @@ class PQN(struct.PyTreeNode):
         def loss(params, minibatch):
             carry0, obs, first, action, target = minibatch
             q = memory.replay(network, params, carry0, obs, first)
-            q = jnp.take_along_axis(q, action[..., None], axis=-1)[..., 0]
+            q = exploration.taken(q, action)
             loss = 0.5 * jnp.square(q - target).mean()
             return loss, {"q_loss": loss, "q_mean": q.mean()}
 

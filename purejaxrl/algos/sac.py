@@ -49,7 +49,7 @@ class Actor(nn.Module):
     def __call__(self, obs: PyTree) -> tuple[Array, Array]:
         x = networks.Torso(self.hidden, self.activation)(obs)
         size = math.prod(self.action_shape)
-        mean, log_std = (networks.dense(size, 0.01, name)(x) for name in ("mean", "log_std"))
+        mean, log_std = (networks.Dense(size, 0.01, name=name)(x) for name in ("mean", "log_std"))
         return mean.reshape(self.action_shape), jnp.clip(log_std, -10.0, 2.0).reshape(self.action_shape)
 
 
@@ -64,7 +64,7 @@ class Critic(nn.Module):
         if networks.has_grid(obs):
             obs = networks.Torso(self.hidden, self.activation)(obs)
         x = networks.MLP(self.hidden, self.activation)(networks.flatten((obs, action)))
-        return networks.dense(1, 1.0)(x)[0]
+        return networks.Dense(1, 1.0)(x)[0]
 
 
 class SACState(struct.PyTreeNode):
@@ -109,8 +109,8 @@ class SAC(struct.PyTreeNode):
     def init(self, key: Array, spec: Spec) -> SACState:
         actor_key, critic_key = jax.random.split(key)
         obs, (low, high) = spec.example_obs(), self._bounds(spec)
-        actor_params = self._actor(low.shape).init(actor_key, obs)
-        critic_params = jax.vmap(self._critic().init, (0, None, None))(jax.random.split(critic_key), obs, low)
+        actor_params = networks.init(self._actor(low.shape), actor_key, obs)
+        critic_params = jax.vmap(lambda key: networks.init(self._critic(), key, obs, low))(jax.random.split(critic_key))
         log_alpha = jnp.log(jnp.asarray(self.alpha, jnp.float32))
         return SACState(
             actor_params=actor_params,
@@ -182,16 +182,18 @@ class SAC(struct.PyTreeNode):
             value = self._values(critic_params, first.obs, action).min(0)
             return jnp.mean(weight * (alpha * log_prob - value)), log_prob
 
-        critic_grads, (q_loss, q_mean) = _grad(critic_loss, critic_params)
-        actor_grads, (actor_loss_value, log_prob) = _grad(actor_loss, actor_params)
+        with jax.named_scope("gradient"):
+            critic_grads, (q_loss, q_mean) = _grad(critic_loss, critic_params)
+            actor_grads, (actor_loss_value, log_prob) = _grad(actor_loss, actor_params)
         entropy = -jnp.mean(log_prob)
         alpha_grad = (entropy - bounds[0].size * self.target_entropy) * self.auto_alpha
         params, grads = (actor_params, critic_params, log_alpha), (actor_grads, critic_grads, alpha_grad)
-        moved = [
-            self._optimiser().update(grad, opt_state, param)
-            for grad, opt_state, param in zip(grads, opt_states, params, strict=True)
-        ]
-        new = [optax.apply_updates(param, update) for param, (update, _) in zip(params, moved, strict=True)]
+        with jax.named_scope("optimiser"):
+            moved = [
+                self._optimiser().update(grad, opt_state, param)
+                for grad, opt_state, param in zip(grads, opt_states, params, strict=True)
+            ]
+            new = [optax.apply_updates(param, update) for param, (update, _) in zip(params, moved, strict=True)]
         target_params = optax.incremental_update(new[1], target_params, self.tau)
         metrics = {"q_loss": q_loss, "q_mean": q_mean, "actor_loss": actor_loss_value}
         metrics |= {"entropy": entropy, "alpha": alpha}

@@ -85,13 +85,9 @@ class BYOLExplore(Weighted):
             networks.Embedding(self.embedding_size, self.hidden[-1:]),
         )
         carry, embedding, action = map(jnp.zeros, (self.memory_size, self.embedding_size, features))
-        keys = jax.random.split(key, 4)
-        params = Networks(
-            nets.encoder.init(keys[0], spec.example_obs()),
-            nets.closed.init(keys[1], carry, jnp.concatenate([embedding, action])),
-            nets.open.init(keys[2], carry, action),
-            nets.predictor.init(keys[3], carry),
-        )
+        inputs = (spec.example_obs(),), (carry, jnp.concatenate([embedding, action])), (carry, action), (carry,)
+        calls = [(network, *some) for network, some in zip(nets, inputs, strict=True)]
+        params = Networks(*networks.init_all(key, *calls))
         history = History(*(jnp.zeros((spec.num_envs, len(x))) for x in (carry, action)))
         zero = jnp.zeros(())
         return BYOLState(

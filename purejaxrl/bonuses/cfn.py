@@ -30,7 +30,7 @@ class Flips(nn.Module):
 
     @nn.compact
     def __call__(self, obs: PyTree) -> Array:
-        return networks.dense(self.features, 0.0)(networks.Torso(self.hidden, "relu")(obs))
+        return networks.Dense(self.features, 0.0)(networks.Torso(self.hidden, "relu")(obs))
 
 
 class CFNState(struct.PyTreeNode):
@@ -58,15 +58,14 @@ class CFN(Weighted):
     hidden: tuple[int, ...] = static((64, 64))  # of both networks, for flat observations (grids get a CNN)
 
     def init(self, key: Array, spec: Spec) -> CFNState:
-        prior_key, trained_key = jax.random.split(key)
         example = spec.example_obs()
         obs = networks.bounded(example)
         prior, net = networks.Embedding(self.num_coins, self.hidden), Flips(self.num_coins, self.hidden)
-        trained = net.init(trained_key, obs)
+        prior_params, trained = networks.init_all(key, (prior, obs), (net, obs))
         # Not more than the whole run can fill; the loop rounds the warm-up to whole steps of all envs.
         size = min(self.buffer_size, spec.num_envs * (1 + spec.num_steps * spec.num_updates) + self.warmup_steps)
         return CFNState(
-            prior=prior.init(prior_key, obs),
+            prior=prior_params,
             trained=trained,
             opt_state=optax.adam(self.learning_rate).init(trained),
             obs_moments=moments.init(obs),

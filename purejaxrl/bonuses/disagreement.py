@@ -54,9 +54,9 @@ class Disagreement(Weighted):
         obs = networks.bounded(spec.example_obs())
         encoder_key, models_key = jax.random.split(key)
         inputs = jnp.zeros(self.embedding_size), jnp.zeros(num_actions)
-        models = jax.vmap(model.init, (0, None))(jax.random.split(models_key, self.num_models), inputs)
+        models = jax.vmap(lambda key: networks.init(model, key, inputs))(jax.random.split(models_key, self.num_models))
         return DisagreementState(
-            encoder=encoder.init(encoder_key, obs),
+            encoder=networks.init(encoder, encoder_key, obs),
             models=models,
             opt_state=optax.adam(self.learning_rate).init(models),
             obs_moments=moments.init(obs),

@@ -48,7 +48,7 @@ class RE3(Weighted):
     def init(self, key: Array, spec: Spec) -> RE3State:
         network = networks.Embedding(self.embedding_size, self.hidden)
         return RE3State(
-            encoder=network.init(key, spec.example_obs()),
+            encoder=networks.init(network, key, spec.example_obs()),
             embedding=jnp.zeros((self.memory_size, self.embedding_size)),
             number=jnp.full(self.memory_size, -1),
             priority=jnp.full(self.memory_size, -1),

@@ -241,15 +241,18 @@ def test_counts_lead_where_epsilon_does_not():
         def observation_space(self, params):
             return probes.spaces.Box(0.0, 1.0, (13,))
 
-    learner = DQN(n_step=3, gamma=0.95, hidden=(32,), buffer_size=10_000, learning_starts=200, epsilon_start=0.1)
+    settings = {"n_step": 3, "gamma": 0.95, "hidden": (32,), "buffer_size": 10_000, "learning_starts": 200}
+    learner = DQN(**settings, learning_rate=2e-3, epsilon_start=0.1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         best = {
             bonus is not None: learners.bind(Corridor(), learner, bonus=bonus, total_steps=20_000, num_envs=8)
-            for bonus in (None, Counts(coef=0.5, table_size=64))
+            for bonus in (None, Counts(coef=2.0, table_size=64))
         }
+    keys = jax.random.split(jax.random.key(0), 8)
     found = {
-        with_bonus: jax.jit(train)(jax.random.key(0)).metrics["episode_return"] for with_bonus, train in best.items()
+        with_bonus: np.asarray(jax.jit(jax.vmap(train))(keys).metrics["episode_return"])
+        for with_bonus, train in best.items()
     }
-    assert np.nanmax(found[False]) == 0
-    assert np.nanmean(found[True][-50:]) > 0.5
+    assert (np.nanmax(found[False], axis=1) == 0).sum() >= 5  # the others are lucky
+    assert (np.nanmean(found[True][:, -50:], axis=1) > 0.5).sum() >= 7

@@ -36,7 +36,8 @@ def gru(params, h, x):
 
 
 def unit(x):
-    return x / np.linalg.norm(x)
+    """A network whose ReLUs are all off gives 0, which has no direction and stays 0."""
+    return x / (np.linalg.norm(x) or 1.0)
 
 
 def numpy_errors(state, batch):

@@ -79,9 +79,12 @@ def rollout_batch(seed, first):
 
 
 def test_bonus_is_the_paper_s():
-    """A warm-up and two rollouts; episodes go on from the second to the third, under changed parameters."""
+    """A warm-up and two rollouts; episodes go on from the second to the third, under changed parameters.
+
+    The key is one whose weights lead into every branch.
+    """
     bonus = NGU(**SMALL, **KERNEL, memory_size=5, learning_rate=0.01)
-    state, plain, first = bonus.init(jax.random.key(1), SPEC), Numpy(bonus), np.ones(NUM_ENVS, bool)
+    state, plain, first = bonus.init(jax.random.key(4), SPEC), Numpy(bonus), np.ones(NUM_ENVS, bool)
     rollout = jax.jit(lambda state, batch: jax.lax.scan(bonus.observe, state, batch))
     reward, update, branches = jax.jit(bonus.reward), jax.jit(bonus.update), []
     for index in range(3):

@@ -1,15 +1,11 @@
 """Train one of rejax's algorithms on one gymnax environment and print one line of JSON.
 
-rejax needs gymnax < 1.0 (five values from `step`), hence a virtual environment of its own:
+rejax needs gymnax < 1.0 (five values from `step`), hence a virtual environment of its own, which
+`purejaxrl.bench.peers_venv` makes. With `--serve WORK` it is a worker of `purejaxrl bench speed` instead: `serving`
+says what it is sent and says.
 
-    python3.11 -m venv .venv-rejax
-    .venv-rejax/bin/pip install rejax==0.1.3 gymnax==0.0.9 jax==0.10.2 flax==0.12.8 distrax==0.1.9
-    .venv-rejax/bin/python benchmarks/rejax_peer.py --algo dqn --seeds 2 --settings '{"num_envs": 10}'
-
-With `--serve WORK` it is a worker of `speed.py` instead: `serving` says what it is sent and says.
-
-* `--settings` are arguments of rejax's `create`, by its own names, `agent_kwargs` among them. What is left out keeps
-  rejax's defaults, but for `reward_normalization_discount`, which is gamma; the line reports every value used.
+* `--settings` are by the names that this library gives them. What is left out keeps rejax's defaults, but for
+  `reward_normalization_discount`, which is gamma; the line reports every value used, by rejax's names.
 * All seeds train in one vmapped program; `train_seconds` is its only execution, all seeds together.
 * rejax rounds up to whole evaluations of whole rollouts. Here `eval_freq` is the total: it only rounds up to whole
   rollouts. `total_timesteps`, per seed, is rejax's own counter at the end.
@@ -28,11 +24,15 @@ from importlib.metadata import version
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 from gymnax.environments.minatar import space_invaders
 from rejax import DQN, PPO, PQN, SAC
 from rejax.evaluate import evaluate
+from rejax.networks import DiscretePolicy, VNetwork
 from serving import serve
 
+RENAMED = {"lam": "td_lambda", "learning_starts": "fill_buffer", "num_gradient_steps": "num_epochs", "double": "ddqn"}
+RENAMED |= {"epsilon_start": "eps_start", "epsilon_end": "eps_end"}
 ALGOS = {"ppo": PPO, "dqn": DQN, "pqn": PQN, "sac": SAC}
 EPISODES = 128
 PACKAGES = ("rejax", "gymnax", "jax", "jaxlib", "flax", "distrax", "optax")
@@ -55,6 +55,27 @@ def step_agent(action, state, params, *, _step_agent=space_invaders.step_agent):
 space_invaders.step_agent = step_agent
 
 
+class CNN(nn.Module):
+    """The features that this library has for grids."""
+
+    @nn.compact
+    def __call__(self, grids):
+        x = nn.relu(nn.Conv(16, (3, 3), padding="VALID")(grids.astype(jnp.float32)))
+        return nn.relu(nn.Dense(128)(x.reshape(len(x), -1)))
+
+
+class CNNPolicy(DiscretePolicy):
+    def setup(self):
+        self.features = CNN()
+        self.action_logits = nn.Dense(self.action_dim)
+
+
+class CNNValue(VNetwork):
+    @nn.compact
+    def __call__(self, obs):
+        return nn.Dense(1)(CNN()(obs)).squeeze(1)
+
+
 def parse_args():
     parser = argparse.ArgumentParser(description="Train one of rejax's algorithms; print one line of JSON.")
     parser.add_argument("--algo", choices=ALGOS, default="ppo")
@@ -64,20 +85,36 @@ def parse_args():
     parser.add_argument("--seed", type=int, default=0, metavar="BASE")
     parser.add_argument("--no-evaluation", action="store_true", help="train only")
     parser.add_argument("--settings", type=json.loads, default={}, metavar="JSON")
-    parser.add_argument("--serve", metavar="WORK", help="a work of `speed.py`, as JSON")
+    parser.add_argument("--serve", metavar="WORK", help="a work of `purejaxrl bench speed`, as JSON")
     return parser.parse_args()
+
+
+def translated(algo, settings):
+    """Settings by rejax's names and units."""
+    settings = {RENAMED.get(name, name): value for name, value in settings.items()}
+    if algo != "pqn":  # which has one activation only
+        settings["agent_kwargs"] = {"activation": settings.pop("activation")}
+    if algo == "ppo":
+        normalise = settings.pop("normalise", False)
+        settings |= {"normalize_observations": normalise, "normalize_rewards": normalise}
+    if algo in ("dqn", "sac"):
+        assert (settings.pop("num_steps"), settings["num_epochs"]) == (1, 1), "rejax moves its target once per update"
+        settings["polyak"] = 1.0 - settings.pop("tau")
+        settings["target_update_freq"] = settings.pop("target_period", 1) * settings["num_envs"]  # in env steps
+    return settings
 
 
 def make_algo(args):
     """Make the algorithm with the settings given, and no evaluation while it trains."""
+    settings = translated(args.algo, args.settings)
     algo = ALGOS[args.algo].create(
         env=SpaceInvaders() if args.env == "SpaceInvaders-MinAtar" else args.env,
         total_timesteps=args.total_steps,
         eval_freq=args.total_steps,
         skip_initial_evaluation=True,
-        **args.settings,
+        **settings,
     )
-    if "reward_normalization_discount" not in args.settings:
+    if "reward_normalization_discount" not in settings:
         algo = algo.replace(reward_normalization_discount=algo.gamma)
     return algo.replace(eval_callback=lambda algo, state, key: ())
 
@@ -122,8 +159,12 @@ def mean_returns(algo, state, key):
 
 
 def prepare(work):
-    """A work of `speed.py`: see `serving`."""
-    algo = make_algo(argparse.Namespace(**work))
+    """See `serving`."""
+    settings = work["settings"] | {"num_envs": work["num_envs"], "max_grad_norm": 1e6}
+    algo = make_algo(argparse.Namespace(**work | {"settings": settings}))
+    if work["cnn"]:
+        network = {"hidden_layer_sizes": (), "activation": nn.relu}
+        algo = algo.replace(actor=CNNPolicy(algo.actor.action_dim, **network), critic=CNNValue(**network))
     train = jax.jit(lambda key: algo.train(key)[0]).lower(jax.random.PRNGKey(0)).compile()
     evaluate_all = jax.jit(lambda state, key: mean_returns(algo, state, key)["greedy"])
 

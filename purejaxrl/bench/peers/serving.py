@@ -1,6 +1,6 @@
-"""What every worker of `speed.py` does: compile, say so, then a training run for each line it is sent.
+"""What every worker of `purejaxrl bench speed` does: prepare, say so, then a training run for each line it is sent.
 
-It runs in a peer's environment too, so it needs the standard library alone.
+It runs in peers' environments too, so it needs the standard library alone.
 """
 
 import json
@@ -9,7 +9,7 @@ import sys
 import time
 
 
-def say(report):
+def say(**report):
     print(json.dumps(report), flush=True)
 
 
@@ -19,15 +19,16 @@ def serve(prepare, work):
     Args:
       prepare: ``work -> (train, score)``, everything compiled; ``train(seed)`` returns a finished result, and
         ``score(result, seed)`` its ``(environment steps, mean return)``, which is not timed.
-      work: one of the works of `speed.py`, as JSON.
+      work: one of the works of `purejaxrl.bench.speed`, as JSON.
     """
     start = time.perf_counter()
     train, score = prepare(json.loads(work))
-    say({"compile_seconds": time.perf_counter() - start})
+    say(compile_seconds=time.perf_counter() - start)
     for line in sys.stdin:
         start = time.perf_counter()
         result = train(int(line))
         seconds = time.perf_counter() - start
         kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # of the run: read before anything is evaluated
+        say(seconds=seconds, peak_bytes=1024 * kib)
         steps, mean_return = score(result, int(line))
-        say({"seconds": seconds, "steps": steps, "return": mean_return, "peak_bytes": 1024 * kib})
+        say(steps=steps, mean_return=mean_return)
