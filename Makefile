@@ -25,7 +25,7 @@ test-slow: $(VENV)/.installed-dev
 
 # A ratio of two programs that take turns, since machines differ: 1.7 on a quiet one.
 test-speed: $(VENV)/.installed-dev
-	$(BIN)/purejaxrl bench speed --works ppo-64 --rounds 5 --start-up --at-least 1.1 --out build/speed
+	$(BIN)/purejaxrl bench speed --works ppo-64 --rounds 3 --start-up --at-least 1.1 --out build/speed
 
 test-oldest:
 	$(PYTHON) -m venv .venv-oldest

@@ -55,7 +55,7 @@ def same(found, expected):
 
 
 @pytest.mark.filterwarnings("ignore:total_steps")
-@pytest.mark.parametrize("on", ["local", "ray"])
+@pytest.mark.parametrize("on", ["local", pytest.param("ray", marks=pytest.mark.slow)])
 @pytest.mark.timeout(560)
 def test_workers_find_the_same_even_when_one_is_killed(on, here, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # where probes are
