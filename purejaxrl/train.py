@@ -212,13 +212,7 @@ class Train:
             value = intrinsic.combined(bonus, scale, raw, env_steps)
             batch = batch.replace(bonus=intrinsic.weigh(bonus, scale, raw, env_steps))
 
-        @jax.named_scope("bonus")
-        def reward_fn(transition, memo):
-            if bonus is None:
-                return jnp.zeros_like(transition.reward)
-            raw = bonus.reward(bonus_state, self._plain(transition), memo)
-            return intrinsic.weigh(bonus, scale, raw, env_steps)
-
+        reward_fn = functools.partial(self._weighed, bonus_state, scale, env_steps)
         learner_state, learner_metrics = self.learner.update(state.learner, learner_key, batch, actor0, reward_fn)
         if bonus is not None:
             bonus_state, bonus_metrics = bonus.update(bonus_state, bonus_key, self._plain(batch))
@@ -239,6 +233,14 @@ class Train:
                 raise SettingError(f"{name}: its metric {sorted(clash)[0]!r} has a name that is already taken")
             metrics |= more
         return state, metrics
+
+    @jax.named_scope("bonus")
+    def _weighed(self, bonus_state: PyTree, scale: PyTree, env_steps: Array, transition: Transition, memo: PyTree):
+        """The bonus of any transitions, as the learner adds it to their reward."""
+        if self.bonus is None:
+            return jnp.zeros_like(transition.reward)
+        raw = self.bonus.reward(bonus_state, self._plain(transition), memo)
+        return intrinsic.weigh(self.bonus, scale, raw, env_steps)
 
     def _keys(self, key: Array, num_steps: int) -> tuple[Array, Array, Array]:
         """Keys of so many steps: of acting ``[num_steps]``, of envs ``[num_steps, num_envs]``, of resets."""

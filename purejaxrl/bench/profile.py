@@ -80,14 +80,13 @@ def profile(train: Train, progress: Progress, *, updates: int = 4, key: Array | 
     inputs = (state, batch), key, jnp.ones((), bool)
     calls: dict[str, Any] = {"whole": lambda: advance(state)}
     tracing: Any = {"xla_cpu_enable_xprof_traceme": True} if jax.default_backend() == "cpu" else None
-    programs = _programs(train)
-    for name, function in programs.items():
+    lowered = {}
+    for name, function in _programs(train).items():
         with progress.phase(f"compiling the {name}"):
-            lowered = jax.jit(functools.partial(_repeated, function, updates)).lower(*inputs)
-            calls[name] = functools.partial(lowered.compile(), *inputs)
+            lowered[name] = jax.jit(functools.partial(_repeated, function, updates)).lower(*inputs)
+            calls[name] = functools.partial(lowered[name].compile(), *inputs)
     with progress.phase("compiling the learner, to be traced"):
-        lowered = jax.jit(functools.partial(_repeated, programs["learner"], updates)).lower(*inputs)
-        learner = lowered.compile(compiler_options=tracing)
+        learner = lowered["learner"].compile(compiler_options=tracing)
     with progress.phase("timing"):
         found = {name: [_seconds(call)] for name, call in calls.items()}
         for _ in range(ROUNDS):  # in turns, since machines are noisy
@@ -144,14 +143,7 @@ def _programs(train: Train) -> dict[str, Callable[[Any, Array], Any]]:
 
     def learn(inputs, key):
         state, batch = inputs
-
-        @jax.named_scope("bonus")
-        def reward_fn(transition, memo):
-            if bonus is None:
-                return jnp.zeros_like(transition.reward)
-            raw = bonus.reward(state.bonus, train._plain(transition), memo)
-            return intrinsic.weigh(bonus, state.bonus_scale, raw, state.env_steps)
-
+        reward_fn = functools.partial(train._weighed, state.bonus, state.bonus_scale, state.env_steps)
         batch = batch if bonus is None else batch.replace(bonus=batch.reward)
         return learner.update(state.learner, key, batch, state.actor, reward_fn)
 

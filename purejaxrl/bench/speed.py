@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -115,7 +116,10 @@ class Worker:
 
     def _hear(self) -> dict[str, float]:
         assert self.process.stdout is not None
+        stalled = threading.Timer(60 * MINUTES, self.process.kill)
+        stalled.start()
         line = self.process.stdout.readline()
+        stalled.cancel()
         if not line:
             self.errors.seek(0)
             reason = (self.errors.read().strip().splitlines() or ["it said nothing"])[-1]
@@ -167,7 +171,8 @@ def run(
             peers_venv.python(peer)
     out.mkdir(parents=True, exist_ok=True)
     for name in chosen:
-        _add(out, _in_turns(name, progress, rounds, devices, checkout))
+        libraries = ["purejaxrl", *(peer for peer in WORKS[name].peers if peer in peers)]
+        _add(out, _in_turns(name, libraries, progress, rounds, devices, checkout))
     if start_up:
         _add(out, _from_start(progress, [*OURS, *(name for name in start_up if name in peers)], rounds, checkout))
     with files.replacing(out / "machine.json") as temporary:
@@ -188,10 +193,11 @@ def machine() -> dict[str, Any]:
     return about | {"versions": versions(), "peers": peers_venv.PACKAGES}
 
 
-def _in_turns(name: str, progress: Progress, rounds: int, devices: int, checkout: Path | None) -> list[dict[str, Any]]:
+def _in_turns(
+    name: str, libraries: Sequence[str], progress: Progress, rounds: int, devices: int, checkout: Path | None
+) -> list[dict[str, Any]]:
     work, rows = WORKS[name], []
     devices = devices if work.algo != "dqn" else 1
-    libraries = ["purejaxrl", *(peer for peer in work.peers if checkout is not None or peer != "original")]
     workers = []
     try:
         for library in libraries:
