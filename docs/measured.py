@@ -23,7 +23,7 @@ TASKS = {
     "mountaincar": "MountainCar, sparse",
     "fourrooms": "FourRooms",
 }
-TASKS |= {"doorkey": "DoorKey-8x8"}
+TASKS |= {"doorkey": "DoorKey-8x8", "multiroom": "MultiRoom-N4-S5"}
 INTRO = """Sparse tasks, ten seeds, `coef` tuned on others; PPO with its best entropy bonus solves {alone} of 10.
 [Side by side](../exploration.md) has the other methods, the settings and the commands.
 """
