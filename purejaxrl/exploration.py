@@ -21,6 +21,13 @@ def masked(q: Array, mask: Array | None) -> Array:
     return jnp.where(mask | ~mask.any(-1, keepdims=True), q, -jnp.inf)
 
 
+def greedy(key: Array, q: Array, mask: Array | None) -> Array:
+    """An allowed action with the largest of ``q [..., num_actions]``, any of several with equal chance; int32."""
+    q = masked(q, mask)
+    ties = jnp.where(q == q.max(-1, keepdims=True), jax.random.uniform(key, q.shape), -1.0)
+    return jnp.argmax(ties, axis=-1).astype(jnp.int32)
+
+
 def annealed(start: Any, end: Any, progress: Array, fraction: Any) -> Array:
     """From `start` to `end`, linearly over the first `fraction` of the run; `progress` is the part that is done."""
     return start + (end - start) * jnp.clip(progress / fraction, 0.0, 1.0)

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purejaxrl.distributions import Categorical, Gaussian, MultiCategorical
-from purejaxrl.types import SettingError
+from purejaxrl.types import OneHot, SettingError
 
 Array = jax.Array
 PyTree = Any
@@ -71,15 +71,15 @@ _gains: ContextVar[dict[tuple[str, ...], float] | None] = ContextVar("gains", de
 
 
 class Dense(nn.Module):
-    """A dense layer with orthogonal weights of gain `scale` and zero bias."""
+    """A dense layer with orthogonal weights of gain `scale` and zero bias; of a :class:`OneHot` it looks up a row."""
 
     features: int
     scale: float = 2**0.5
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
-        kernel = self.param("kernel", self._kernel, (x.shape[-1], self.features))
-        return x @ kernel + self.param("bias", nn.initializers.zeros, (self.features,))
+    def __call__(self, x: Array | OneHot) -> Array:
+        kernel = self.param("kernel", self._kernel, (_width(x), self.features))
+        return _product(x, kernel) + self.param("bias", nn.initializers.zeros, (self.features,))
 
     def _kernel(self, key: Array, shape: tuple[int, int]) -> Array:
         gains = _gains.get()
@@ -87,6 +87,14 @@ class Dense(nn.Module):
             return orthogonal(self.scale)(key, shape)
         gains[*self.path, "kernel"] = self.scale
         return jnp.zeros(shape)
+
+
+def _width(x: Array | OneHot) -> int:
+    return x.size if isinstance(x, OneHot) else x.shape[-1]
+
+
+def _product(x: Array | OneHot, kernel: Array) -> Array:
+    return kernel[x.index] if isinstance(x, OneHot) else x @ kernel
 
 
 def init(network: Any, key: Array, *inputs: Any) -> Any:
@@ -146,8 +154,8 @@ class NoisyDense(nn.Module):
     sigma: float = 0.5
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
-        bound = x.shape[-1] ** -0.5
+    def __call__(self, x: Array | OneHot) -> Array:
+        bound = _width(x) ** -0.5
 
         def uniform(key, shape):
             return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
@@ -155,20 +163,20 @@ class NoisyDense(nn.Module):
         spread = nn.initializers.constant(self.sigma * bound)
         kernel, bias = (self.param(name, uniform, shape) for name, shape in self._shapes(x))
         noisy_kernel, noisy_bias = (self.param(f"{name}_sigma", spread, shape) for name, shape in self._shapes(x))
-        y = x @ kernel + bias
+        y = _product(x, kernel) + bias
         if not self.has_rng("noise"):
             return y
         into, out = (
             jnp.sign(noise) * jnp.sqrt(jnp.abs(noise))
-            for noise in (jax.random.normal(self.make_rng("noise"), (size,)) for size in (x.shape[-1], self.features))
+            for noise in (jax.random.normal(self.make_rng("noise"), (size,)) for size in (_width(x), self.features))
         )
-        return y + ((x * into) @ noisy_kernel + noisy_bias) * out
+        return y + (_product(x, into[:, None] * noisy_kernel) + noisy_bias) * out
 
-    def _shapes(self, x: Array) -> tuple[tuple[str, tuple[int, ...]], ...]:
-        return ("kernel", (x.shape[-1], self.features)), ("bias", (self.features,))
+    def _shapes(self, x: Array | OneHot) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        return ("kernel", (_width(x), self.features)), ("bias", (self.features,))
 
 
-def _layer(features: int, activation: str, layer_norm: bool, noisy: bool) -> Callable[[Array], Array]:
+def _layer(features: int, activation: str, layer_norm: bool, noisy: bool) -> Callable[[Array | OneHot], Array]:
     """A dense layer, perhaps noisy, perhaps layer-normalised, and its activation."""
     layer = NoisyDense(features) if noisy else Dense(features)
     norm = nn.LayerNorm() if layer_norm else lambda x: x
@@ -184,7 +192,7 @@ class MLP(nn.Module):
     noisy: bool = False
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array | OneHot) -> Array | OneHot:
         for size in self.hidden:
             x = _layer(size, self.activation, self.layer_norm, self.noisy)(x)
         return x
@@ -215,12 +223,32 @@ class CNN(nn.Module):
 
 def has_grid(obs: Any) -> bool:
     """Whether one observation holds a leaf of rank 3."""
-    return any(leaf.ndim == 3 for leaf in jax.tree.leaves(obs))
+    return any(leaf.ndim == 3 for leaf in _leaves(obs))
 
 
-def flatten(obs: Any) -> Array:
-    """Every leaf of one observation, flattened, cast to float32 and joined: ``[features]``."""
-    return jnp.concatenate([jnp.ravel(leaf).astype(jnp.float32) for leaf in jax.tree.leaves(obs)])
+def _leaves(obs: Any) -> list[Any]:
+    return jax.tree.leaves(obs, is_leaf=lambda leaf: isinstance(leaf, OneHot))
+
+
+def flatten(obs: Any) -> Array | OneHot:
+    """Every leaf of one observation, flattened, cast to float32 and joined: ``[features]``; a lone OneHot as it is."""
+    leaves = _leaves(obs)
+    if len(leaves) == 1 and isinstance(leaves[0], OneHot):
+        return leaves[0]
+    vectors = [leaf.vector() if isinstance(leaf, OneHot) else leaf for leaf in leaves]
+    return jnp.concatenate([jnp.ravel(leaf).astype(jnp.float32) for leaf in vectors])
+
+
+def random_inputs(key: Array, obs: Any, count: int) -> Any:
+    """`count` made-up observations like `obs`: standard normal numbers, and any place of a OneHot."""
+
+    def leaf(key, x):
+        if isinstance(x, OneHot):
+            return OneHot(jax.random.randint(key, (count,), 0, x.size), x.size)
+        return jax.random.normal(key, (count, *x.shape)).astype(x.dtype)
+
+    leaves, tree = jax.tree.flatten(obs, is_leaf=lambda leaf: isinstance(leaf, OneHot))
+    return tree.unflatten(map(leaf, jax.random.split(key, len(leaves)), leaves))
 
 
 class Torso(nn.Module):
@@ -233,17 +261,19 @@ class Torso(nn.Module):
 
     @nn.compact
     def __call__(self, obs: Any) -> Array:
-        leaves = jax.tree.leaves(obs)
+        leaves = _leaves(obs)
         grids = [CNN(layer_norm=self.layer_norm, noisy=self.noisy)(leaf) for leaf in leaves if leaf.ndim == 3]
         flat = [leaf for leaf in leaves if leaf.ndim != 3]
         if flat:
-            grids.append(MLP(self.hidden, self.activation, self.layer_norm, self.noisy)(flatten(flat)))
+            vector: Any = MLP(self.hidden, self.activation, self.layer_norm, self.noisy)(flatten(flat))
+            grids.append(vector)
         return jnp.concatenate(grids)
 
 
 def bounded(obs: Any) -> Any:
     """Observations as float32 within ±1e6, so that squares of what networks make of them stay finite."""
-    return jax.tree.map(lambda leaf: jnp.clip(leaf.astype(jnp.float32), -1e6, 1e6), obs)
+    leaf = lambda x: x if isinstance(x, OneHot) else jnp.clip(x.astype(jnp.float32), -1e6, 1e6)  # noqa: E731
+    return jax.tree.map(leaf, obs, is_leaf=lambda leaf: isinstance(leaf, OneHot))
 
 
 class Embedding(nn.Module):

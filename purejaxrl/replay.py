@@ -138,6 +138,15 @@ def sample_uniform(replay: Replay, key: Array, batch_size: int) -> tuple[Array, 
     return jnp.take_along_axis(drawn, choice, 0)[0], good.any(0).astype(jnp.float32)
 
 
+def coins(seed: Array, index: Array, size: int) -> Array:
+    """``size`` coin flips, -1 or 1, for each of these places: the same whenever a place is asked for; ``[B, size]``.
+
+    `seed` is a random uint32.
+    """
+    numbers = (index[:, None] * size + jnp.arange(size)).astype(jnp.uint32) ^ seed
+    return 1.0 - 2.0 * (_mixed(numbers) >> 31)
+
+
 def _mixed(x: Array) -> Array:
     """A bijection of uint32 that flips about half the bits for each that differs (constants: Wellons, "lowbias32")."""
     x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)

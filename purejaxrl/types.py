@@ -66,6 +66,24 @@ class Transition(struct.PyTreeNode):
     extras: PyTree = _NONE  # what Learner.act returned for this step
 
 
+class OneHot(struct.PyTreeNode):
+    """A one-hot vector by the place of its one: networks look a row up where they would multiply by zeros.
+
+    Observations of thousands of states (DeepSea's N² cells) then cost what one number costs, in a replay too.
+    """
+
+    index: Array  # int32 [...]
+    size: int = struct.field(pytree_node=False)  # the length of each vector
+
+    @property
+    def ndim(self) -> int:
+        return self.index.ndim + 1
+
+    def vector(self) -> Array:
+        """The vectors themselves, float32 ``[..., size]``."""
+        return jax.nn.one_hot(self.index, self.size)
+
+
 class Featured(NamedTuple):
     """An observation with a bonus's features beside it, as the learner sees it when ``Bonus.features`` exists."""
 

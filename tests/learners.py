@@ -27,6 +27,7 @@ VARIANTS = {
     "pqn": ("pqn", ON_POLICY),
     "pqn-gru": ("pqn", ON_POLICY | {"memory": "gru", "memory_size": 8, "hidden": (8, 8)}),
     "sac": ("sac", REPLAY),
+    "hyperagent": ("hyperagent", REPLAY | {"num_targets": 2, "noise_scale": 0.1}),
 }
 
 
@@ -66,6 +67,8 @@ def values(learner, state, obs):
     if isinstance(learner, algos.SAC):
         action = learner.act(state, (), jax.random.key(0), obs, jnp.ones(len(obs), bool), None, greedy=True)[1]
         return np.asarray(learner._values(state.critic_params, obs, action).min(0))
+    if isinstance(learner, algos.HyperAgent):
+        return np.asarray(learner._values(state, state.params, state.prior, obs)[..., 0].max(-1))
     carry, found = memory.initial_carry(state.network, 1), []
     for time, x in enumerate(obs):
         carry, output = memory.step(state.network, state.params, carry, x[None], jnp.array([time == 0]))

@@ -94,7 +94,7 @@ def ppo_loss(ppo: PPO, params: PyTree, apply: Callable, batch: Minibatch) -> tup
 class PPO(struct.PyTreeNode):
     """Proximal policy optimisation; the defaults learn CartPole."""
 
-    learning_rate: float = number(2.5e-4, gt=0)  # Adam's step size
+    learning_rate: float = number(7e-4, gt=0)  # Adam's step size
     gamma: float = number(0.99, ge=0, le=1)  # discount of the extrinsic return
     gamma_int: float = number(0.99, ge=0, le=1)  # discount of the intrinsic return
     gae_lambda: float = number(0.95, ge=0, le=1)  # λ of GAE, both streams

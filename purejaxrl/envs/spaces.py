@@ -12,7 +12,21 @@ import jax
 import jax.numpy as jnp
 from gymnax.environments import spaces
 
-from purejaxrl.types import Array, PyTree, SettingError, check_int
+from purejaxrl.types import Array, OneHot, PyTree, SettingError, check_int
+
+
+class OneHotSpace(spaces.Space):
+    """One-hot vectors of length `n`, as :class:`purejaxrl.types.OneHot`."""
+
+    def __init__(self, n: int):
+        self.n = n
+        self.shape, self.dtype = (n,), jnp.float32  # of the vectors
+
+    def sample(self, key: Array) -> Any:
+        return OneHot(jax.random.randint(key, (), 0, self.n), self.n)
+
+    def contains(self, x: Any) -> Any:
+        return (x.index >= 0) & (x.index < self.n)
 
 
 class MultiDiscrete(spaces.Space):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,8 +15,8 @@ from gymnax.environments import environment, spaces
 from jax.experimental import checkify
 
 from purejaxrl.envs.maps import Cells, cells
-from purejaxrl.envs.spaces import MultiDiscrete, bounds, leaf_spaces, parts
-from purejaxrl.types import Array, PyTree, SettingError, check_int, check_number
+from purejaxrl.envs.spaces import MultiDiscrete, OneHotSpace, bounds, leaf_spaces, parts
+from purejaxrl.types import Array, OneHot, PyTree, SettingError, check_int, check_number
 
 UNBOUNDED = 1e6  # wider bounds say nothing: some environments give the largest float
 # Functions of (state, params).
@@ -59,10 +60,10 @@ class WrapperState:
 class ObservationWrapper(Wrapper):
     """Shows another observation: a subclass defines `shown(obs, params)` and `observation_space(params)`."""
 
-    def shown(self, obs: PyTree, params: Any) -> Array:
+    def shown(self, obs: PyTree, params: Any) -> PyTree:
         raise NotImplementedError
 
-    def reset_env(self, key: Array, params: Any) -> tuple[Array, WrapperState]:
+    def reset_env(self, key: Array, params: Any) -> tuple[PyTree, WrapperState]:
         obs, env_state = self.env.reset_env(key, params)
         return self.shown(obs, params), WrapperState(env_state)
 
@@ -126,6 +127,35 @@ class FlattenObservation(ObservationWrapper):
             for sides in zip(*(pair for pair in limits if pair is not None), strict=True)
         )
         return spaces.Box(low, high, low.shape, jnp.float32)
+
+
+class IndexObservation(ObservationWrapper):
+    """One-hot observations as :class:`purejaxrl.types.OneHot`, the place of the one; zeros alone are a place more.
+
+    To networks it is the same vector with one number more, but what costs n operations then costs one, and a replay
+    holds one number. Only for observations that are one-hot or zero: nothing looks whether they are.
+
+    Raises:
+      SettingError: where observations are no array.
+    """
+
+    def __init__(self, env: Any):
+        super().__init__(env)
+        self._size(env.default_params)
+
+    def shown(self, obs: Array, params: Any) -> OneHot:
+        size = self._size(params)
+        flat = jnp.ravel(obs)
+        return OneHot(jnp.where(flat.any(), jnp.argmax(flat), size - 1).astype(jnp.int32), size)
+
+    def observation_space(self, params: Any) -> OneHotSpace:
+        return OneHotSpace(self._size(params))
+
+    def _size(self, params: Any) -> int:
+        space = self.env.observation_space(params)
+        if not hasattr(space, "low"):
+            raise SettingError(f"IndexObservation needs observations in a Box, got {space!r}")
+        return math.prod(space.shape) + 1
 
 
 class OneHotObservation(ObservationWrapper):

@@ -1,0 +1,132 @@
+"""Gradient steps on replayed samples, on those rows alone that they look up.
+
+The first layer on :class:`purejaxrl.types.OneHot` observations is a table with a row for each place. A batch touches a
+few of its rows and the gradient of all others is zero, but an optimiser would pass over the whole of it, which is
+where most of the time goes with thousands of places. Here networks and the optimiser's state are narrowed to the
+batch's rows, which changes nothing of what networks return, and written back after the step. Rows that a batch does
+not touch keep their moments and stay where they are until they are touched again, as in PyTorch's SparseAdam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from purejaxrl import replay
+from purejaxrl.types import Array, OneHot, PyTree
+
+
+class Sample(NamedTuple):
+    """``B`` steps to learn from, each with the rewards and the observation that its target needs."""
+
+    obs: PyTree  # [B, ...]
+    action: Array  # [B]
+    reward: Array  # [B], of up to n steps, discounted
+    discount: Array  # [B], of the value of `last`: 0 behind a termination
+    last: PyTree  # [B, ...], before any reset
+    last_mask: Array | None  # actions allowed there, [B, num_actions]
+    weight: Array  # [B], 0 in the rare case that no step was found
+    place: Array  # int32 [B], in the replay
+
+
+def sample(
+    buffer: replay.Replay, key: Array, batch_size: int, n: int, gamma: Array | float, bonus: Callable | None
+) -> Sample:
+    """Draw steps uniformly, with n-step rewards; ``bonus(steps, memo)`` is added to each reward."""
+    place, weight = replay.sample_uniform(buffer, key, batch_size)
+    found = replay.windows(buffer, place, weight, n)
+    reward = found.steps.reward + (0.0 if bonus is None else bonus(found.steps, found.steps.memo))
+    reward, discount = replay.n_step_return(reward, found, gamma)
+    first = jax.tree.map(lambda x: x[0], found.steps)
+    return Sample(first.obs, first.action, reward, discount, found.last, found.last_mask, weight, place)
+
+
+def descend(
+    loss: Callable[[PyTree, PyTree, Array, Sample], tuple[Array, PyTree]],
+    optimiser: optax.GradientTransformation,
+    learned: tuple[PyTree, PyTree],
+    fixed: PyTree,
+    draw: Callable[[Array], Sample],
+    key: Array,
+    *,
+    num_steps: int,
+    ready: Array | bool = True,
+) -> tuple[tuple[PyTree, PyTree], PyTree]:
+    """`num_steps` gradient steps, each on samples of its own.
+
+    Args:
+      loss: ``(params, fixed, key, sample) -> (loss, metrics)``.
+      optimiser: its steps must treat each number of the parameters alike, whatever its row.
+      learned: the parameters, and the optimiser's state of them.
+      fixed: other parameters that the loss needs, as of a target network or a prior.
+      draw: samples for a key.
+      key: for all of it.
+      num_steps: how many.
+      ready: where false, nothing changes.
+
+    Returns:
+      ``(learned, metrics)``, metrics as means.
+    """
+
+    def step(carry, key):
+        learned, memory = carry
+        draw_key, loss_key = jax.random.split(key)
+        found = draw(draw_key)
+        memory, rows, (obs, last) = _rows(memory, found.obs, found.last)
+        found = found._replace(obs=obs, last=last)
+        (params, opt_state), others = rows.narrow(learned), rows.narrow(fixed)
+        with jax.named_scope("gradient"):
+            grads, metrics = jax.grad(lambda x: loss(x, others, loss_key, found), has_aux=True)(params)
+        with jax.named_scope("optimiser"):
+            updates, new_opt_state = optimiser.update(grads, opt_state, params)
+        new = optax.apply_updates(params, updates), new_opt_state
+        new = jax.tree.map(lambda x, y: jnp.where(ready, x, y), new, (params, opt_state))
+        return (rows.widen(learned, new), memory), metrics
+
+    obs = jax.eval_shape(draw, key).obs
+    memory = jnp.zeros(obs.size if isinstance(obs, OneHot) else 0, jnp.int32)
+    (learned, _), metrics = jax.lax.scan(step, (learned, memory), jax.random.split(key, num_steps))
+    return learned, jax.tree.map(jnp.mean, metrics)
+
+
+class _Rows(NamedTuple):
+    """Rows of a table that some observations look up."""
+
+    size: int  # of the whole table; 0: there is none, and nothing is narrowed
+    index: Any  # int32 [count], the row of each place in the narrow table
+    write: Any  # int32 [count], as index, but `size` where another place stands for the same row
+
+    def narrow(self, tree: PyTree) -> PyTree:
+        return jax.tree.map(lambda x: jnp.take(x, self.index, axis=-2) if self._is_table(x) else x, tree)
+
+    def widen(self, tree: PyTree, narrow: PyTree) -> PyTree:
+        """The whole `tree` with what became of its narrow form."""
+
+        def put(x, some):
+            return x.at[..., self.write, :].set(some, mode="drop") if self._is_table(x) else some
+
+        return jax.tree.map(put, tree, narrow)
+
+    def _is_table(self, x: Array) -> bool:
+        """Perhaps with a leading axis of members."""
+        return bool(self.size) and jnp.ndim(x) >= 2 and x.shape[-2] == self.size
+
+
+def _rows(memory: Array, *observations: PyTree) -> tuple[Array, _Rows, tuple[PyTree, ...]]:
+    """The rows that batches of observations look up, and the same observations in the narrow table.
+
+    `memory` has a number for each row of the table; what it holds before does not matter.
+    """
+    if not isinstance(observations[0], OneHot):
+        return memory, _Rows(0, None, None), observations
+    index = jnp.concatenate([obs.index for obs in observations])
+    place = jnp.arange(len(index))
+    memory = memory.at[index].set(place)  # where several look up a row, one place stands for all
+    found = memory[index]
+    rows = _Rows(observations[0].size, index, jnp.where(found == place, index, observations[0].size))
+    parts = jnp.split(found, len(observations))  # batches of equal size
+    return memory, rows, tuple(OneHot(part, len(index)) for part in parts)
