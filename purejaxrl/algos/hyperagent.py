@@ -130,7 +130,7 @@ class HyperAgent(struct.PyTreeNode):
         return state.replace(params=params, opt_state=opt_state, replay=buffer, updates=state.updates + 1), metrics
 
     def _loss(self, state: Any, params: PyTree, fixed: tuple[PyTree, PyTree], key: Array, sample: offpolicy.Sample):
-        """The mean loss over the samples and all indices; `fixed` are the target network's parameters and the prior's."""
+        """The mean loss over the samples and all indices; `fixed`: the target network, the prior."""
         target_params, prior = fixed
         index_key, choice_key = jax.random.split(key)
         index = self._indices(index_key, (self.num_targets, len(sample.place)))
