@@ -11,7 +11,8 @@ from purejaxrl import metrics
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 DEEPSEA = (
-    "--env DeepSea-bsuite --env.size 20 --num-envs 32 --algo.num-steps 40 --algo.ent-coef 0.03 --total-steps 1000000"
+    "--env DeepSea-bsuite --env.size 20 --num-envs 32 --algo.num-steps 40 --algo.ent-coef 0.03"
+    " --algo.learning-rate 2.5e-4 --total-steps 1000000"
 )
 
 
