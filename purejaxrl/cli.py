@@ -697,10 +697,7 @@ def _bench_deepsea(command: BenchDeepsea) -> None:
 
 def _bench_minigrid(command: BenchMinigrid) -> None:
     from purejaxrl.bench import deep
-    from purejaxrl.types import check_choice
 
-    for task in command.tasks:
-        check_choice(task, list(deep.GRIDS), "tasks")
     _bench_deep(command, deep.minigrid(), command.tasks or tuple(deep.GRIDS))
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ import jax
 import numpy as np
 import pandas as pd
 
-from purejaxrl import algos, bonuses, envs, metrics, runs
+from purejaxrl import envs, metrics, runs
 from purejaxrl.bench import bsuite, deep_figures, parts
+from purejaxrl.bench.deep_methods import DEEPSEA, GRIDS, MINIGRID
 from purejaxrl.bench.exploration import WINDOW, final_return
-from purejaxrl.bench.suites import BONUS_LEARNING_RATE, LEARNING_RATE
 from purejaxrl.lanes import Lanes, lane_keys
 from purejaxrl.progress import Progress
 from purejaxrl.train import Train, make_train
@@ -36,85 +36,6 @@ LOOKS = 100  # times that DeepSea is looked at whether it may end
 SHARE = 0.9  # a task of MiniGrid is solved when over a WINDOW of the updates so many of the episodes were successful
 ROWS = ["method", "task", "size", "seed", "solved", "episodes_to_solve", "steps_to_solve", "final_success"]
 ROWS += ["final_return", "episodes", "env_steps", "seconds", "compile_seconds"]
-
-
-def dqn(size: int) -> tuple[Any, Any, int]:
-    """bsuite's own DQN, with ε-greedy exploration: one gradient step for each step of its one environment."""
-    learner = algos.DQN(
-        learning_rate=1e-3,
-        gamma=0.99,
-        epsilon_start=0.05,
-        epsilon_end=0.05,
-        tau=1.0,
-        target_period=4,
-        num_steps=size,
-        num_gradient_steps=size,
-        anneal_lr=False,
-        buffer_size=10_000,
-        batch_size=32,
-        learning_starts=100,
-        double=False,
-        hidden=(50, 50),
-    )
-    return learner, None, 1
-
-
-def counts(size: int) -> tuple[Any, Any, int]:
-    """PPO with visit counts, two episodes of each environment per update."""
-    learner = algos.PPO(
-        num_steps=2 * size, num_minibatches=8, num_epochs=4, learning_rate=LEARNING_RATE, gamma=0.99, ent_coef=0.01
-    )
-    return learner, bonuses.Counts(coef=0.1, normalise="return_std"), 32
-
-
-@dataclasses.dataclass(frozen=True)
-class Grid:
-    """A task of MiniGrid: the budget in frames, and the frames of a published solution, where there is one."""
-
-    frames: int
-    num_envs: int = 64
-    published: int | None = None
-    source: str = ""
-
-
-ANDRES = "Andres et al. 2022"
-GRIDS = {
-    "MiniGrid-DoorKey-8x8-v0": Grid(120_000, 16, 123_000, "DEIR"),
-    "MiniGrid-DoorKey-16x16-v0": Grid(2_000_000),
-    "MiniGrid-FourRooms-v0": Grid(2_000_000),
-    "MiniGrid-MultiRoom-N6-v0": Grid(1_000_000),
-    "MiniGrid-KeyCorridorS3R3-v0": Grid(1_000_000, published=30_000_000, source=ANDRES),
-    "MiniGrid-MultiRoom-N7-S8-v0": Grid(1_000_000, published=30_000_000, source=ANDRES),
-    "MiniGrid-KeyCorridorS4R3-v0": Grid(3_000_000),
-    "MiniGrid-ObstructedMaze-2Dlh-v0": Grid(3_000_000),
-    "MiniGrid-KeyCorridorS6R3-v0": Grid(5_000_000),
-    "MiniGrid-ObstructedMaze-Full-v0": Grid(10_000_000),
-}
-
-
-def ppo(bonus: Any) -> Callable[[Grid], tuple[Any, Any]]:
-    """PPO with this bonus: one setting for every task of MiniGrid."""
-    learner = algos.PPO(
-        num_steps=128,
-        num_minibatches=16,
-        num_epochs=4,
-        learning_rate=LEARNING_RATE,
-        gamma=0.99,
-        ent_coef=0.01,
-        hidden=(64, 64),
-    )
-    return lambda task: (learner, bonus)
-
-
-SCALED: Any = {"normalise": "return_std", "learning_rate": BONUS_LEARNING_RATE}
-# Of DeepSea: (learner, bonus, num_envs) of a size. Of MiniGrid: (learner, bonus) of a task. The recommended one first.
-DEEPSEA: dict[str, Callable[[int], tuple[Any, Any, int]]] = {"counts": counts, "epsilon": dqn}
-MINIGRID: dict[str, Callable[[Grid], tuple[Any, Any]]] = {
-    "noveld": ppo(bonuses.NovelD(coef=0.03, **SCALED)),
-    "ngu": ppo(bonuses.NGU(coef=0.03, **SCALED)),
-    "counts": ppo(bonuses.Counts(coef=0.03, normalise="return_std")),
-    "entropy": ppo(None),
-}
 
 
 class Counted(Train):
@@ -172,28 +93,34 @@ class Piece:
     def train(self, seeds: Sequence[int], progress: Progress, interrupted: Any) -> Frame:
         """Train these seeds: the curve of each, with what came of it; empty where an interrupt ended it."""
         train = self.bind()
-        chunk = max(train.num_updates // LOOKS, 1) if self.stops else None
+        chunk_updates = max(train.num_updates // LOOKS, 1) if self.stops else None
         components = self.learner, self.bonus, train.env_params
         with progress.phase(f"tracing {self.name}"):
-            lanes = Lanes(train, lambda components, _: self.bind(components), components, (), len(seeds), chunk=chunk)
+            lanes = Lanes(
+                train,
+                lambda components, _: self.bind(components),
+                components,
+                (),
+                len(seeds),
+                chunk_updates=chunk_updates,
+            )
         lanes.compile(progress)
         lanes.begin((), lane_keys(seeds))
-        found, done = [], False
-        while not done:
-            if interrupted.is_set():
-                return pd.DataFrame()
+        found = []
+        while not interrupted.is_set():
             first = lanes.done + 1
             found.append(metrics.frame(lanes.advance(()), seeds, first_update=first))
             progress.advance((lanes.done + 1 - first) * lanes.per_update, found[-1])
-            done = lanes.done == train.num_updates
-            if done or self.stops:
-                each = [run for _, run in pd.concat(found, ignore_index=True).groupby("seed")]
-                rows = [outcome(run, self.solved(*ends(run), train.num_updates)) for run in each]
-                done = done or all(row["solved"] for row in rows)
-        progress.advance((train.num_updates - lanes.done) * lanes.per_update)  # what need not be run
-        same: Any = {"method": self.method, "task": self.task, "size": self.size}
-        same |= {"seconds": lanes.run_seconds, "compile_seconds": lanes.compile_seconds}
-        return pd.concat([curve(run).assign(**same, **row) for run, row in zip(each, rows, strict=True)])
+            if not (self.stops or lanes.done == train.num_updates):
+                continue
+            each = [run for _, run in pd.concat(found, ignore_index=True).groupby("seed")]
+            rows = [outcome(run, self.solved(*ends(run), train.num_updates)) for run in each]
+            if lanes.done == train.num_updates or all(row["solved"] for row in rows):
+                progress.advance((train.num_updates - lanes.done) * lanes.per_update)  # what need not be run
+                same: Any = {"method": self.method, "task": self.task, "size": self.size}
+                same |= {"seconds": lanes.run_seconds, "compile_seconds": lanes.compile_seconds}
+                return pd.concat([curve(run).assign(**same, **row) for run, row in zip(each, rows, strict=True)])
+        return pd.DataFrame()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,6 +160,7 @@ def minigrid() -> Study:
     budget = {"study": "minigrid", "window": WINDOW, "share": SHARE}
 
     def piece(method: str, task: str) -> Piece:
+        check_choice(task, list(GRIDS), "tasks")
         env, _ = envs.make(task, observation="one_hot", direction=True)
         learner, bonus = MINIGRID[method](GRIDS[task])
         size, grid, env = max(env.height, env.width), GRIDS[task], envs.Outcomes(envs.FlattenObservation(env))
@@ -355,7 +283,8 @@ def _held(path: Path, study: Study) -> Piece:
         raise SettingError(f"{path} is of {method} on {key}, which there is no more: give another --out") from None
 
 
-def results(frames: Any) -> Frame:
+def results(frames: Iterable[Frame]) -> Frame:
     """A row per method, task and seed of these curves."""
-    rows = [frame.drop_duplicates(["seed"], keep="last") for frame in frames]
-    return pd.concat(rows, ignore_index=True)[ROWS] if rows else pd.DataFrame(columns=ROWS)
+    rows = [frame.drop_duplicates("seed", keep="last")[ROWS] for frame in frames]
+    found = pd.concat(rows) if rows else pd.DataFrame(columns=pd.Index(ROWS))
+    return found.sort_values(["size", "task", "method", "seed"], ignore_index=True)
