@@ -183,7 +183,7 @@ def succeeds(good: np.ndarray, bad: np.ndarray, num_updates: int) -> int | None:
 
 def ends(run: Frame) -> tuple[np.ndarray, np.ndarray]:
     """How many good and bad episodes there were after each update of a seed."""
-    return np.asarray(run["good"]), np.asarray(run["bad"])
+    return np.asarray(run["good"], np.int64), np.asarray(run["bad"], np.int64)
 
 
 def outcome(run: Frame, index: int | None) -> dict[str, Any]:
