@@ -1,5 +1,6 @@
 """Deep exploration: what is run and kept, that it is judged right, and what is refused before anything runs."""
 
+import inspect
 import re
 import threading
 
@@ -280,3 +281,5 @@ def test_every_method_fits_its_tasks():
     learners = [method(deep_methods.GRIDS[EMPTY])[0] for method in deep_methods.MINIGRID.values()]
     assert all(learner == learners[0] for learner in learners)
     assert set(deep_methods.GRIDS) <= set(envs.ids())
+    for command, methods in ((cli.BenchDeepsea, deep_methods.DEEPSEA), (cli.BenchMinigrid, deep_methods.MINIGRID)):
+        assert all(name in inspect.getsource(command) for name in methods), "--help names every method"
