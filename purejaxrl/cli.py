@@ -167,6 +167,50 @@ class BenchExploration:
 
 
 @dataclasses.dataclass
+class BenchDeepsea:
+    """How many episodes DeepSea takes, size by size: random actions need about 2^N of size N.
+
+    Example: purejaxrl bench deepsea --sizes 20 30 --seeds 10 --out bench/deepsea
+
+    It is bsuite's, and judged as there: solved once fewer than .9 of the episodes went wrong. Calls with other methods
+    and sizes join the folder's table and figures. Stop it with Ctrl-C; the same command goes on.
+    """
+
+    out: Path
+    """The folder; what an earlier call has left there is not run again."""
+    sizes: tuple[int, ...] = (10, 20, 30)
+    """N: so many rows and columns, and steps of an episode."""
+    method: tuple[str, ...] = ()
+    """One or several of counts and epsilon; the recommended one, counts, unless given."""
+    seeds: int = 10
+    """Seeds of each method and size, from 0 on."""
+    episodes: int = 10_000
+    """The budget of each; a size ends as soon as all its seeds have solved it."""
+    stochastic: bool = False
+    """bsuite's deep_sea_stochastic: going right fails at times, and the last rewards are noisy."""
+
+
+@dataclasses.dataclass
+class BenchMinigrid:
+    """MiniGrid's hard tasks with one setting for all, each within a budget of frames.
+
+    Example: purejaxrl bench minigrid --tasks MiniGrid-KeyCorridorS3R3-v0 --seeds 10 --out bench/minigrid
+
+    A task is solved once .9 of the episodes of a twentieth of its budget were successful. Calls with other methods and
+    tasks join the folder's table and figures. Stop it with Ctrl-C; the same command goes on.
+    """
+
+    out: Path
+    """The folder; what an earlier call has left there is not run again."""
+    tasks: tuple[str, ...] = ()
+    """Only these, by their ids; ten unless given, from DoorKey-8x8 to ObstructedMaze-Full, which need hours."""
+    method: tuple[str, ...] = ()
+    """One or several of noveld, ngu, counts and entropy; the recommended one, noveld, unless given."""
+    seeds: int = 10
+    """Seeds of each method and task, from 0 on."""
+
+
+@dataclasses.dataclass
 class BenchSpeed:
     """Steps per second, compile times, memory and start-up, in turns with other libraries on the same work.
 
@@ -214,7 +258,7 @@ class BenchProfile:
 
 @dataclasses.dataclass
 class Bench:
-    """Run a comparison and write its tables, or say where the time goes: exploration, speed, profile.
+    """Run a comparison and write its tables, or say where the time goes.
 
     Example: purejaxrl bench exploration --suite small --out bench/small"""
 
@@ -235,7 +279,13 @@ class List:
     """Environments of another package, by the prefix of their ids."""
 
 
-BENCHES = {"exploration": BenchExploration, "speed": BenchSpeed, "profile": BenchProfile}
+BENCHES = {
+    "exploration": BenchExploration,
+    "deepsea": BenchDeepsea,
+    "minigrid": BenchMinigrid,
+    "speed": BenchSpeed,
+    "profile": BenchProfile,
+}
 VERBS = {"train": Train, "sweep": Sweep, "eval": Eval, "report": Report, "bench": Bench, "list": List}
 
 
@@ -271,7 +321,7 @@ def _fail(message: str, code: int) -> None:
 
 def _main(argv: list[str]) -> None:
     verb = argv[0] if argv else ""
-    if verb in ("train", "sweep") or argv[:2] == ["bench", "exploration"]:
+    if verb in ("train", "sweep") or (verb == "bench" and argv[1:2] in (["exploration"], ["deepsea"], ["minigrid"])):
         _spread_over_cores()
     if verb in ("train", "sweep", "bench", "eval"):
         from purejaxrl import caching
@@ -639,6 +689,31 @@ def _bench_exploration(command: BenchExploration) -> None:
         sys.exit(130)
 
 
+def _bench_deepsea(command: BenchDeepsea) -> None:
+    from purejaxrl.bench import deep
+
+    _bench_deep(command, deep.deepsea(command.episodes, stochastic=command.stochastic), command.sizes)
+
+
+def _bench_minigrid(command: BenchMinigrid) -> None:
+    from purejaxrl.bench import deep
+
+    _bench_deep(command, deep.minigrid(), command.tasks or tuple(deep.GRIDS))
+
+
+def _bench_deep(command: Any, study: Any, keys: tuple[Any, ...]) -> None:
+    from purejaxrl.bench import deep, deep_figures
+    from purejaxrl.progress import Progress
+
+    progress = Progress()
+    results, complete = deep.run(command.out, progress, study, keys, methods=command.method, num_seeds=command.seeds)
+    if not results.empty:
+        print(deep_figures.markdown(study.name, results))
+    if not complete:
+        progress.say("interrupted: the same command goes on")
+        sys.exit(130)
+
+
 def _list(command: List) -> None:
     if command.source is not None:
         from purejaxrl import envs
@@ -703,6 +778,8 @@ _ACTIONS = {
     "Eval": _eval,
     "Report": _report,
     "BenchExploration": _bench_exploration,
+    "BenchDeepsea": _bench_deepsea,
+    "BenchMinigrid": _bench_minigrid,
     "BenchSpeed": _bench_speed,
     "BenchProfile": _bench_profile,
     "List": _list,

@@ -31,12 +31,22 @@ class Lanes:
     """
 
     def __init__(
-        self, train: Train, bind: Callable[[PyTree, PyTree], Train], shared: PyTree, own: PyTree, num_lanes: int
+        self,
+        train: Train,
+        bind: Callable[[PyTree, PyTree], Train],
+        shared: PyTree,
+        own: PyTree,
+        num_lanes: int,
+        *,
+        chunk_updates: int | None = None,
     ):
-        """Trace both programs, which finds every error in what they are made of; nothing is compiled yet."""
+        """Trace both programs, which finds every error in what they are made of; nothing is compiled yet.
+
+        `chunk_updates` are done at a time; unless given, about as many as take a second.
+        """
         self.train, self.shared, self.num_lanes = train, shared, num_lanes
         self.per_update = self.train.spec.num_envs * self.train.spec.num_steps * num_lanes
-        self.chunk = min(max(CHUNK_STEPS // self.per_update, 1), self.train.num_updates)
+        self.chunk = min(chunk_updates or max(CHUNK_STEPS // self.per_update, 1), self.train.num_updates)
         self.compile_seconds = self.run_seconds = 0.0
         self.state: Any = None
         self.done = 0  # updates

@@ -31,7 +31,9 @@ def episodes(values: Any, ended: Any) -> np.ndarray:
     return np.asarray(values)[np.asarray(ended, bool)]
 
 
-def deep_sea_solved(total_bad: Any, episode: Any = None, *, stochastic: bool = False) -> float:
+def deep_sea_solved(
+    total_bad: Any, episode: Any = None, *, stochastic: bool = False, within: int = DEEP_SEA_EPISODES
+) -> float:
     """The first episode at which the share of bad ones so far was below .9, NaN where it never was.
 
     With `stochastic`, below .8 and after 100 episodes at least: luck alone makes some episodes good there.
@@ -39,10 +41,11 @@ def deep_sea_solved(total_bad: Any, episode: Any = None, *, stochastic: bool = F
     Args:
       total_bad: ``[n]``, how many episodes were bad so far.
       episode: ``[n]``, how many there were; 1, 2, ... by default. They may skip some, as bsuite's own logs do.
+      within: later episodes do not count.
     """
     total_bad = np.asarray(total_bad)
     episode = np.arange(1, len(total_bad) + 1) if episode is None else np.asarray(episode)
-    counts = (episode <= DEEP_SEA_EPISODES) & (episode >= (100 if stochastic else 1))
+    counts = (episode <= within) & (episode >= (100 if stochastic else 1))
     solved = counts & (total_bad / np.maximum(episode, 1) < (0.8 if stochastic else 0.9))
     return float(episode[solved].min()) if solved.any() else np.nan
 

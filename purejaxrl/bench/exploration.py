@@ -10,7 +10,6 @@ configuration, written whenever a few runs are done, so that the same call goes 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from purejaxrl import envs, files, metrics, runs
-from purejaxrl.bench import tables
+from purejaxrl import envs, metrics, runs
+from purejaxrl.bench import parts, tables
 from purejaxrl.bench.suites import METHODS, SUITES, Method, Task, make_bonus, make_learner
 from purejaxrl.populations import Point, Program, Setup
 from purejaxrl.progress import Progress
-from purejaxrl.types import SettingError, check_choice, check_int
+from purejaxrl.types import check_choice, check_int
 
 Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
 FORMAT = 2
@@ -46,26 +45,7 @@ class Pair:
             "bonus": runs.describe(self.bonus),
             "tuning_seeds": list(TUNING_SEEDS),
         }
-        self.frame = self._read()
-
-    def _read(self) -> Frame:
-        """What an earlier call has left.
-
-        Raises:
-          SettingError: when it was of another configuration, or is damaged.
-        """
-        beside = self.path.with_suffix(".json")
-        if not self.path.exists():
-            return pd.DataFrame()
-        try:
-            known, frame = json.loads(beside.read_text()), pd.read_parquet(self.path)
-        except (OSError, ValueError) as error:
-            raise SettingError(f"{self.path} or its .json is damaged ({error}): remove both to run again") from None
-        known.pop("versions", None)
-        if known != json.loads(json.dumps(self.config)):
-            changed = [name for name in self.config if known.get(name) != json.loads(json.dumps(self.config))[name]]
-            raise SettingError(f"{self.path} has another configuration ({', '.join(changed)}): give another --out")
-        return frame
+        self.frame = parts.read(self.path, self.config)
 
     def missing(self) -> list[tuple[str, Point]]:
         """The runs to do next, each with its phase: of tuning, and once that is done of reporting."""
@@ -95,9 +75,7 @@ class Pair:
             seed=np.asarray([point.seed for point in points])[number],
         )
         self.frame = pd.concat([self.frame, frame], ignore_index=True)
-        runs.write_json(self.path.with_suffix(".json"), {**self.config, "versions": runs.versions()})
-        with files.replacing(self.path) as temporary:
-            self.frame.to_parquet(temporary, index=False)
+        parts.write(self.path, self.config, self.frame)
 
     def results(self) -> Frame:
         """A row per run."""
@@ -199,15 +177,13 @@ def run(
         check_choice(name, list(known_tasks), "tasks")
     for name in methods:
         check_choice(name, list(known_methods), "methods")
-    parts = out / "parts"
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not parts.is_dir())):
-        raise SettingError(f"out: {out} exists and is no benchmark's folder; give another one")
+    folder = parts.folder(out)
     pairs = [
-        Pair(known_tasks[task], known_methods[method], num_seeds, parts)
+        Pair(known_tasks[task], known_methods[method], num_seeds, folder)
         for task in (tasks or known_tasks)
         for method in (methods or known_methods)
     ]
-    parts.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     with runs.interruptible() as interrupted, progress:
         left = [_runs_left(pair) * pair.task.total_steps for pair in pairs]
         with progress.training(sum(left)):

@@ -261,6 +261,35 @@ class ScaleReward(Wrapper):
         return obs, WrapperState(env_state), reward * self.scale, *rest
 
 
+@struct.dataclass
+class OutcomesState:
+    env_state: PyTree
+    total: Array  # float32, the episode's return so far
+    outcome: Array  # int32, at the end of an episode 0 for a success and 1 for a failure, -1 before
+
+
+class Outcomes(Wrapper):
+    """Tells the successes among episodes, those whose return is above 0, so that a run counts them exactly."""
+
+    def reset_env(self, key: Array, params: Any) -> tuple[PyTree, OutcomesState]:
+        obs, env_state = self.env.reset_env(key, params)
+        return obs, OutcomesState(env_state, jnp.zeros(()), jnp.int32(-1))
+
+    def step_env(self, key: Array, state: OutcomesState, action: Array, params: Any) -> tuple:
+        obs, env_state, reward, terminated, info = self.env.step_env(key, state.env_state, action, params)
+        total = state.total + jnp.asarray(reward, jnp.float32)
+        ends = terminated | self.env.is_truncated(env_state, params)
+        outcome = jnp.where(ends, jnp.where(total > 0, 0, 1), -1)
+        return obs, OutcomesState(env_state, total, outcome), reward, terminated, info
+
+    def outcomes(self) -> Cells:
+        """The ends of episodes as two cells, 0 a success and 1 a failure; other states have the id -1.
+
+        ``make_train(env, ..., visits=env.outcomes()[:2])`` counts them in ``state.visits``, over all parallel envs.
+        """
+        return Cells(lambda state: state.outcome, 2, np.array([[0, 1]]))
+
+
 class CheckActions(Wrapper):
     """Report actions outside the action space: environments take them silently, and do something with them.
 

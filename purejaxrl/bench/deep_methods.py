@@ -1,0 +1,92 @@
+"""What deep exploration compares: methods for DeepSea and for MiniGrid, and MiniGrid's tasks with their budgets.
+
+A further method is an entry of `DEEPSEA` or `MINIGRID`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from purejaxrl import algos, bonuses
+from purejaxrl.bench.suites import BONUS_LEARNING_RATE, LEARNING_RATE
+
+
+def dqn(size: int) -> tuple[Any, Any, int]:
+    """bsuite's own DQN, with ε-greedy exploration: one gradient step for each step of its one environment."""
+    learner = algos.DQN(
+        learning_rate=1e-3,
+        gamma=0.99,
+        epsilon_start=0.05,
+        epsilon_end=0.05,
+        tau=1.0,
+        target_period=4,
+        num_steps=size,
+        num_gradient_steps=size,
+        anneal_lr=False,
+        buffer_size=10_000,
+        batch_size=32,
+        learning_starts=100,
+        double=False,
+        hidden=(50, 50),
+    )
+    return learner, None, 1
+
+
+def counts(size: int) -> tuple[Any, Any, int]:
+    """PPO with visit counts, two episodes of each environment per update."""
+    learner = algos.PPO(
+        num_steps=2 * size, num_minibatches=8, num_epochs=4, learning_rate=LEARNING_RATE, gamma=0.99, ent_coef=0.01
+    )
+    return learner, bonuses.Counts(coef=0.1, normalise="return_std"), 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """A task of MiniGrid: the budget in frames, and the frames of a published solution, where there is one."""
+
+    frames: int
+    num_envs: int = 64
+    published: int | None = None
+    source: str = ""
+
+
+ANDRES = "Andres et al. 2022"
+GRIDS = {
+    "MiniGrid-DoorKey-8x8-v0": Grid(120_000, 16, 123_000, "DEIR"),
+    "MiniGrid-DoorKey-16x16-v0": Grid(2_000_000),
+    "MiniGrid-FourRooms-v0": Grid(2_000_000),
+    "MiniGrid-MultiRoom-N6-v0": Grid(1_000_000),
+    "MiniGrid-KeyCorridorS3R3-v0": Grid(1_000_000, published=30_000_000, source=ANDRES),
+    "MiniGrid-MultiRoom-N7-S8-v0": Grid(1_000_000, published=30_000_000, source=ANDRES),
+    "MiniGrid-KeyCorridorS4R3-v0": Grid(3_000_000),
+    "MiniGrid-ObstructedMaze-2Dlh-v0": Grid(3_000_000),
+    "MiniGrid-KeyCorridorS6R3-v0": Grid(5_000_000),
+    "MiniGrid-ObstructedMaze-Full-v0": Grid(10_000_000),
+}
+
+
+def ppo(bonus: Any) -> Callable[[Grid], tuple[Any, Any]]:
+    """PPO with this bonus: one setting for every task of MiniGrid."""
+    learner = algos.PPO(
+        num_steps=128,
+        num_minibatches=16,
+        num_epochs=4,
+        learning_rate=LEARNING_RATE,
+        gamma=0.99,
+        ent_coef=0.01,
+        hidden=(64, 64),
+    )
+    return lambda task: (learner, bonus)
+
+
+SCALED: Any = {"normalise": "return_std", "learning_rate": BONUS_LEARNING_RATE}
+# Of DeepSea: (learner, bonus, num_envs) of a size. Of MiniGrid: (learner, bonus) of a task. The recommended one first.
+DEEPSEA: dict[str, Callable[[int], tuple[Any, Any, int]]] = {"counts": counts, "epsilon": dqn}
+MINIGRID: dict[str, Callable[[Grid], tuple[Any, Any]]] = {
+    "noveld": ppo(bonuses.NovelD(coef=0.03, **SCALED)),
+    "ngu": ppo(bonuses.NGU(coef=0.03, **SCALED)),
+    "counts": ppo(bonuses.Counts(coef=0.03, normalise="return_std")),
+    "entropy": ppo(None),
+}

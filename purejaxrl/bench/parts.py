@@ -1,0 +1,66 @@
+"""A benchmark's folder: ``parts`` with a table for each piece of work and the exact configuration beside it as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from purejaxrl import files, runs
+from purejaxrl.types import SettingError
+
+Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
+
+
+def folder(out: Path) -> Path:
+    """Where the parts of the benchmark in `out` are, or will be.
+
+    Raises:
+      SettingError: where `out` is something else.
+    """
+    found = out / "parts"
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not found.is_dir())):
+        raise SettingError(f"out: {out} exists and is no benchmark's folder; give another one")
+    return found
+
+
+def read(path: Path, config: Mapping[str, Any]) -> Frame:
+    """What an earlier call has left of this configuration; empty where there is nothing.
+
+    Raises:
+      SettingError: when it was of another configuration, or is damaged.
+    """
+    if not path.exists():
+        return pd.DataFrame()
+    known, wanted = read_config(path), json.loads(json.dumps(config))
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from None
+    if known != wanted:
+        changed = [name for name in wanted if known.get(name) != wanted[name]]
+        raise SettingError(f"{path} has another configuration ({', '.join(changed)}): give another --out")
+    return frame
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The configuration that the part at `path` is of."""
+    try:
+        known = json.loads(path.with_suffix(".json").read_text())
+        known.pop("versions", None)
+    except (OSError, ValueError, AttributeError) as error:
+        raise _damaged(path, error) from None
+    return known
+
+
+def write(path: Path, config: Mapping[str, Any], frame: Frame) -> None:
+    runs.write_json(path.with_suffix(".json"), {**config, "versions": runs.versions()})
+    with files.replacing(path) as temporary:
+        frame.to_parquet(temporary, index=False)
+
+
+def _damaged(path: Path, error: Exception) -> SettingError:
+    return SettingError(f"{path} or its .json is damaged ({error}): remove both to run again")

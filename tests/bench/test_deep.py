@@ -1,0 +1,285 @@
+"""Deep exploration: what is run and kept, that it is judged right, and what is refused before anything runs."""
+
+import inspect
+import re
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from purejaxrl import algos, bonuses, cli, envs
+from purejaxrl.bench import bsuite, deep, deep_figures, deep_methods
+from purejaxrl.progress import Progress
+from purejaxrl.types import SettingError
+
+EMPTY = "MiniGrid-Empty-5x5-v0"
+SMALL = {"num_minibatches": 1, "num_epochs": 2, "hidden": (8,), "learning_rate": 0.02}
+
+
+def one(size):
+    """An episode per update, so that each update's mean return is that episode's."""
+    return algos.PPO(num_steps=size, **SMALL), None, 1
+
+
+def many(size):
+    return algos.PPO(num_steps=2 * size, **SMALL), bonuses.Counts(coef=0.1), 4
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deep, "DEEPSEA", {"one": one, "many": many})
+        patch.setattr(deep, "MINIGRID", {"ppo": lambda task: (algos.PPO(num_steps=64, **SMALL), None)})
+        patch.setitem(deep_methods.GRIDS, EMPTY, deep_methods.Grid(6_000, 2, 5_000, "somebody"))
+        yield
+
+
+def run(out, study, keys, **kwargs):
+    return deep.run(out, Progress(Console(quiet=True)), study, keys, **{"num_seeds": 2, **kwargs})
+
+
+@pytest.fixture(scope="module")
+def sea(tmp_path_factory):
+    """Eight seeds on a sea of four that may take 60 episodes: some solve it."""
+    out = tmp_path_factory.mktemp("sea") / "x"
+    results, complete = run(out, deep.deepsea(60), [4], methods=["one"], num_seeds=8)
+    assert complete
+    return out, results
+
+
+def test_the_folder_and_its_columns(sea):
+    out, results = sea
+    assert {path.name for path in out.iterdir()} == {"parts", "results.parquet", "table.md", "deepsea.png"}
+    assert {path.name for path in (out / "parts").iterdir()} == {"one--deepsea-4.parquet", "one--deepsea-4.json"}
+    pd.testing.assert_frame_equal(pd.read_parquet(out / "results.parquet"), results)
+    assert list(results.columns) == deep.ROWS
+    assert list(results["seed"]) == list(range(8))
+    assert set(results["task"]) == {"deepsea-4"}
+    assert (results["env_steps"] == 4 * results["episodes"]).all()
+    assert (results["seconds"] > 0).all()
+    assert (results["compile_seconds"] > 0).all()
+    assert results["seconds"].nunique() == 1  # all seeds together
+    assert "| deepsea-4 | one |" in (out / "table.md").read_text()
+
+
+def test_solved_is_what_a_recount_says(sea):
+    """By the returns, which only the good episodes have: an episode per update, of which the curve has every one."""
+    out, results = sea
+    curves = pd.read_parquet(out / "parts/one--deepsea-4.parquet")
+    assert 0 < results["solved"].sum() < 8
+    for row, (_, curve) in zip(results.itertuples(), curves.groupby("seed"), strict=True):
+        bad, expected = 0, np.nan
+        for number, value in enumerate(curve["episode_return"], 1):
+            bad += value < 0.5
+            if np.isnan(expected) and bad / number < 0.9:
+                expected = number
+        np.testing.assert_equal(row.episodes_to_solve, expected)
+        np.testing.assert_equal(row.steps_to_solve, 4 * expected)
+        assert row.solved == np.isfinite(expected)
+        assert row.final_success == np.mean(curve["episode_return"][-6:] > 0.5)
+        np.testing.assert_allclose(row.final_return, np.mean(curve["episode_return"][-6:]), rtol=1e-6)
+
+
+def test_nothing_is_run_twice_and_more_seeds_join(sea, monkeypatch):
+    out, before = sea
+    trained = []
+
+    def recorded(self, seeds, *rest):
+        trained.append((self.name, seeds))
+        return trained_at_once(self, seeds, *rest)
+
+    monkeypatch.setattr(deep.Piece, "train", recorded)
+    again, complete = run(out, deep.deepsea(60), [4], methods=["one"], num_seeds=8)
+    assert complete
+    assert trained == []
+    pd.testing.assert_frame_equal(again, before)
+    more, _ = run(out, deep.deepsea(60), [4, 2], num_seeds=1)  # the first method is the recommended one
+    assert trained == [("one--deepsea-2", [0])]
+    pd.testing.assert_frame_equal(more[1:].reset_index(drop=True), before)
+    assert list(more["size"]) == [2] + [4] * 8
+    more, _ = run(out, deep.deepsea(60), [2], num_seeds=2)
+    assert trained[1:] == [("one--deepsea-2", [1])]
+    assert len(more) == 10
+
+
+def test_a_piece_ends_once_all_its_seeds_have_solved_it(tmp_path):
+    """Of 20,000 episodes it looks every hundredth part."""
+    results, _ = run(tmp_path, deep.deepsea(20_000), [3], methods=["many"])
+    assert results["solved"].all()
+    part = pd.read_parquet(tmp_path / "parts/many--deepsea-3.parquet")
+    looks = -(-results["episodes_to_solve"].max() // 200)
+    assert (results["episodes"] == 200 * looks).all()
+    assert (results["env_steps"] == 600 * looks).all()
+    assert (part.groupby("seed")["env_steps"].max() == 600 * looks).all()
+
+
+def test_an_interrupt_keeps_what_is_done(tmp_path, monkeypatch):
+    stop, write = threading.Event(), deep.parts.write
+
+    class Interruptible:
+        def __enter__(self):
+            return stop
+
+        def __exit__(self, *exception):
+            pass
+
+    def write_and_stop(*args):
+        write(*args)
+        stop.set()
+
+    monkeypatch.setattr(deep.runs, "interruptible", Interruptible)
+    monkeypatch.setattr(deep.parts, "write", write_and_stop)
+    monkeypatch.setattr(deep.Piece, "train", trained_at_once)
+    found, complete = run(tmp_path, deep.deepsea(8), [2, 3])
+    assert not complete
+    assert set(found["size"]) == {2}
+    stop.clear()
+    found, complete = run(tmp_path, deep.deepsea(8), [2, 3])
+    assert set(found["size"]) == {2, 3}
+    assert not complete  # the signal came with the last one
+
+
+def trained_at_once(self, seeds, progress, interrupted):
+    del progress
+    if interrupted.is_set():
+        return pd.DataFrame()
+    rows = [
+        {"seed": seed, "update": 1, "env_steps": 8, "episodes": 4, "success": 0.5, "episode_return": 0.5}
+        for seed in seeds
+    ]
+    more = {"solved": True, "episodes_to_solve": 4.0, "steps_to_solve": 8.0, "final_success": 1.0, "final_return": 1.0}
+    more |= {"method": self.method, "task": self.task, "size": self.size, "seconds": 1.0, "compile_seconds": 1.0}
+    return pd.DataFrame(rows).assign(**more)
+
+
+def test_minigrid_runs_its_whole_budget(tmp_path):
+    results, complete = run(tmp_path, deep.minigrid(), [EMPTY])
+    assert complete
+    assert list(results["task"]) == [EMPTY] * 2
+    assert (results["env_steps"] == 6_000 // 128 * 128).all()
+    assert (results["size"] == 5).all()
+    curves = pd.read_parquet(tmp_path / f"parts/ppo--{EMPTY}.parquet")
+    success, returns = (np.asarray(curves[name])[curves["success"].notna()] for name in ("success", "episode_return"))
+    np.testing.assert_array_equal(returns > 0, success > 0)  # each success pays,
+    assert (returns <= success).all()  # at most 1
+    assert 0 < success.max() <= 1
+    assert (tmp_path / "minigrid.png").exists()
+
+
+def test_outcomes_tell_successes_from_failures():
+    """On a sea of two, where 1 goes right: twice pays, and all else does not; a time limit ends an episode as well."""
+    env = envs.Outcomes(envs.BsuiteDeepSea(2, randomize_actions=False))
+    cell_fn, num_cells, _ = env.outcomes()
+    step = jax.jit(env.step_env)
+    assert num_cells == 2
+
+    def play(actions, params=env.default_params):
+        _, state = env.reset_env(jax.random.key(0), params)
+        found = [int(cell_fn(state))]
+        for action in actions:
+            _, state, *_ = step(jax.random.key(0), state, jnp.int32(action), params)
+            found.append(int(cell_fn(state)))
+        return found
+
+    assert play([1, 1]) == [-1, -1, 0]
+    assert play([1, 0]) == play([0, 1]) == play([0, 0]) == [-1, -1, 1]
+    assert play([1], env.default_params.replace(max_steps_in_episode=1)) == [-1, 1]
+
+
+def test_succeeds_is_what_counting_says():
+    rng = np.random.default_rng(0)
+    for num_updates, share in [(40, 0.9), (60, 0.85), (100, 0.95), (7, 0.5)]:
+        won, lost = rng.binomial(3, share, num_updates), rng.binomial(1, 1 - share, num_updates)
+        width, expected = max(num_updates // 20, 1), None
+        for index in range(width - 1, num_updates):
+            here = slice(index - width + 1, index + 1)
+            good, ended = won[here].sum(), won[here].sum() + lost[here].sum()
+            if expected is None and ended and good / ended >= 0.9:
+                expected = index
+        assert deep.succeeds(won.cumsum(), lost.cumsum(), num_updates) == expected
+    assert deep.succeeds(np.zeros(50, int), np.zeros(50, int), 50) is None
+
+
+def test_a_curve_is_thinned_and_loses_no_episode():
+    rng, count = np.random.default_rng(0), 1234
+    won, lost = rng.poisson(1, (2, count))
+    run = pd.DataFrame({"seed": 3, "update": np.arange(1, count + 1), "env_steps": 10 * np.arange(1, count + 1)})
+    ended = won + lost
+    with np.errstate(invalid="ignore"):
+        run = run.assign(num_episodes=ended, episode_return=won / ended, good=won.cumsum(), bad=lost.cumsum())
+    thin = deep.curve(run)
+    assert len(thin) == deep.POINTS
+    assert thin["env_steps"].iloc[-1] == 10 * count
+    assert thin["episodes"].iloc[-1] == ended.sum()
+    weights = np.diff(thin["episodes"], prepend=0)
+    for column in ("success", "episode_return"):
+        np.testing.assert_allclose(np.nansum(thin[column] * weights), won.sum())
+    assert len(deep.curve(run[:77])) == 77
+
+
+def test_the_budget_may_be_larger_than_bsuites():
+    bad = np.full(20_000, 10_900)
+    assert np.isnan(bsuite.deep_sea_solved(bad))
+    assert bsuite.deep_sea_solved(bad, within=20_000) == 12_112
+
+
+def test_slope_of_a_power_law():
+    sizes = np.array([10.0, 20, 40])
+    assert deep_figures.slope(sizes, 3 * sizes**2.5) == pytest.approx(2.5)
+    assert deep_figures.slope(sizes, np.array([100, 400, np.inf])) == pytest.approx(2)
+    assert np.isnan(deep_figures.slope(sizes, np.array([100, np.inf, np.inf])))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["deepsea", "--method", "mny"], "method.*mny.*many"),
+        (["deepsea", "--sizes", "1"], "size must be >= 2, got 1"),
+        (["deepsea", "--episodes", "0"], "episodes must be >= 1"),
+        (["deepsea", "--episodes", "2", "--method", "many"], "total_steps must allow at least one update"),
+        (["deepsea", "--seeds", "0"], "seeds must be >= 1"),
+        (["minigrid", "--tasks", "MiniGrid-KeyCorridorS3R4-v0"], "tasks.*S3R4.*S3R3"),
+        (["minigrid", "--method", "counts"], "method.*counts.*ppo"),
+    ],
+)
+def test_bad_input_is_refused_and_nothing_written(tmp_path, capsys, arguments, message):
+    with pytest.raises(SystemExit) as error:
+        cli.main(["bench", *arguments, "--out", str(tmp_path / "x")])
+    assert error.value.code == 2
+    assert re.search(message, " ".join(capsys.readouterr().err.split()))
+    assert not (tmp_path / "x").exists()
+
+
+def test_folders_of_something_else_are_refused(sea, tmp_path, monkeypatch):
+    out, _ = sea
+    with pytest.raises(SettingError, match=r"another budget than .*'episodes': 50.*give another --out"):
+        run(out, deep.deepsea(50), [4])
+    with pytest.raises(SettingError, match="another budget"):
+        run(out, deep.minigrid(), [EMPTY])
+    with monkeypatch.context() as patch:
+        patch.setitem(deep.DEEPSEA, "one", lambda size: (algos.PPO(num_steps=size, **SMALL, gamma=0.5), None, 1))
+        with pytest.raises(SettingError, match=r"one--deepsea-\d.parquet has another configuration \(learner\)"):
+            run(out, deep.deepsea(60), [4], methods=["many"])
+        patch.delitem(deep.DEEPSEA, "one")
+        with pytest.raises(SettingError, match=r"is of one on \d, which there is no more"):
+            run(out, deep.deepsea(60), [4], methods=["many"])
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(SettingError, match="exists and is no benchmark's folder"):
+        run(tmp_path, deep.deepsea(60), [4])
+
+
+def test_every_method_fits_its_tasks():
+    """Of the real tables, before anything compiles."""
+    for method in deep_methods.DEEPSEA:
+        learner, bonus, num_envs = deep_methods.DEEPSEA[method](20)
+        assert num_envs * learner.num_steps <= 10_000 * 20
+        assert bonus is None or bonus.normalise == "return_std"
+    learners = [method(deep_methods.GRIDS[EMPTY])[0] for method in deep_methods.MINIGRID.values()]
+    assert all(learner == learners[0] for learner in learners)
+    assert set(deep_methods.GRIDS) <= set(envs.ids())
+    for command, methods in ((cli.BenchDeepsea, deep_methods.DEEPSEA), (cli.BenchMinigrid, deep_methods.MINIGRID)):
+        assert all(name in inspect.getsource(command) for name in methods), "--help names every method"
