@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from purejaxrl import devices, minibatches, networks
 from purejaxrl.networks import Dense, Torso, orthogonal
-from purejaxrl.types import SettingError
+from purejaxrl.types import SettingError, Spec
 
 Array = jax.Array
 PyTree = Any
@@ -184,15 +184,16 @@ def init(network: Any, key: Array, obs: PyTree) -> PyTree:
     return networks.init(network, key, obs)
 
 
-def output_shapes(network: Any, obs: PyTree) -> Any:
+def output_shapes(network: Any, spec: Spec) -> Any:
     """Shapes and dtypes of what the network returns for one observation."""
 
-    def output(key):
+    def output():
+        obs, key = spec.example_obs(), jax.random.key(0)
         batch, first = jax.tree.map(lambda x: x[None], obs), jnp.ones(1, bool)
         _, outputs = step(network, init(network, key, obs), initial_carry(network, 1), batch, first)
         return jax.tree.map(lambda x: x[0], outputs)
 
-    return jax.eval_shape(output, jax.random.key(0))
+    return jax.eval_shape(output)
 
 
 def initial_carry(network: Any, num_envs: int) -> PyTree:

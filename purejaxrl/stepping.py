@@ -86,7 +86,7 @@ def check_protocol(env: Any) -> None:
 
 def make_spec(env: Any, env_params: Any, *, num_envs: int, num_steps: int, num_updates: int, **more: Any) -> Spec:
     """The :class:`Spec` of an environment, with the observation's shape as the env really emits it."""
-    obs, _ = jax.eval_shape(lambda key: reset(env, env_params, key), jax.random.key(0))
+    obs, _ = jax.eval_shape(lambda: reset(env, env_params, jax.random.key(0)))
     return Spec(
         observation_space=env.observation_space(env_params),
         action_space=env.action_space(env_params),

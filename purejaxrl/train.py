@@ -367,13 +367,14 @@ class Train:
     def _example_transition(self) -> Transition:
         """Shapes and dtypes of what a rollout records of one env's step, without the learner's extras."""
 
-        def record(key):
+        def record():
+            key = jax.random.key(0)
             state = self._start(*jax.random.split(key, 4))
             seen, mask = self._featured(state.bonus, state.obs), self._masks(state.env)
             keys = jax.random.split(key, self.spec.num_envs)
             return self._record(state, keys, key, seen, self._random_actions(key, mask), mask)[1]
 
-        batch = jax.eval_shape(record, jax.random.key(0))
+        batch = jax.eval_shape(record)
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), batch)
 
     def _featured_spec(self) -> Spec:
@@ -381,11 +382,12 @@ class Train:
         if not callable(getattr(self.bonus, "features", None)):
             return self.spec
 
-        def features(key):
+        def features():
+            key = jax.random.key(0)
             obs = self._start(*jax.random.split(key, 4)).obs
             return self.bonus.features(self.bonus.init(key, self.spec), obs)
 
-        shape = jax.eval_shape(features, jax.random.key(0)).shape
+        shape = jax.eval_shape(features).shape
         return dataclasses.replace(self.spec, num_features=shape[-1])
 
 

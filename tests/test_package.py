@@ -53,7 +53,8 @@ ALLOWED = {
         ),
         "discovery",
     },
-    "envs": {"types"},
+    "deferred": set(),
+    "envs": {"types", "deferred"},
     "visits": set(),
     "resets": {"devices", "types"},
     "train": {"types", "intrinsic", "resets", "stepping", "visits"},
@@ -123,6 +124,17 @@ def test_every_public_name_is_there():
 
 def test_importing_touches_nothing():
     code = "import sys, purejaxrl; assert 'jax' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_environments_leave_plotting_packages_until_they_are_used():
+    code = (
+        "import sys\nfrom purejaxrl import envs\nfrom gymnax.environments.misc import pong\n"
+        "plotting = {'seaborn', 'pandas', 'scipy.stats', 'matplotlib.pyplot'} & set(sys.modules)\n"
+        "assert not plotting, plotting\n"
+        "assert len(pong.sns.color_palette('cubehelix', 3)) == 3\n"
+        "import seaborn, matplotlib.pyplot\nassert seaborn.color_palette is pong.sns.color_palette\n"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 

@@ -96,7 +96,7 @@ class DQN(struct.PyTreeNode):
         if memory.has_memory(self.network):
             raise SettingError("algo.network must have no memory: DQN replays single steps; PQN and PPO can use one")
         exploration.check_zeta(self.zeta)
-        q = memory.output_shapes(self._network(spec), spec.example_obs())
+        q = memory.output_shapes(self._network(spec), spec)
         shape = (spec.action_space.n,) if self.head == "scalar" else (spec.action_space.n, self.num_atoms)
         if getattr(q, "shape", None) != shape:
             raise SettingError(f"algo.network must return action values of shape {shape} here, got {q}")

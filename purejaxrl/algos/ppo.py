@@ -130,7 +130,7 @@ class PPO(struct.PyTreeNode):
         types.check_minibatches(
             self.num_minibatches, "algo.num_minibatches", spec, whole_envs=memory.has_memory(network)
         )
-        _, value = memory.output_shapes(network, spec.example_obs())
+        _, value = memory.output_shapes(network, spec)
         if value.shape != (heads,):
             raise SettingError(f"algo.network must return values of shape ({heads},) here, got {value.shape}")
 

@@ -73,7 +73,7 @@ class PQN(struct.PyTreeNode):
         types.check_minibatches(
             self.num_minibatches, "algo.num_minibatches", spec, whole_envs=memory.has_memory(network)
         )
-        q = memory.output_shapes(network, spec.example_obs())
+        q = memory.output_shapes(network, spec)
         if getattr(q, "shape", None) != shape:
             raise SettingError(f"algo.network must return action values of shape {shape} here, got {q}")
 

@@ -9,7 +9,9 @@ import functools
 import inspect
 from typing import Any
 
-import gymnax
+from purejaxrl.deferred import gymnax  # before anything else imports it
+
+# isort: split
 from gymnax import registration
 
 from purejaxrl.envs import adapters, minigrid

@@ -3,6 +3,7 @@
 Its settings are those of the work; what the work turns off, gradient clipping and annealing, is off here as well.
 """
 
+import importlib
 import pathlib
 import sys
 import unittest.mock
@@ -14,10 +15,14 @@ from serving import serve
 EPISODES, LIMIT = 128, 500
 
 
-def prepare(work):
+def load(work):
     sys.path.insert(0, str(pathlib.Path(work["checkout"]) / "purejaxrl"))
     for name in ("navix", "brax", "brax.envs", "brax.envs.wrappers", "brax.envs.wrappers.training"):
         sys.modules[name] = unittest.mock.MagicMock()  # which it imports for environments that are not used here
+    importlib.import_module("ppo")
+
+
+def prepare(work):
     import gymnax
     from ppo import ActorCritic, make_train
 
@@ -68,4 +73,4 @@ def prepare(work):
 
 
 if __name__ == "__main__":
-    serve(prepare, sys.argv[1])
+    serve(prepare, sys.argv[1], load)

@@ -7,7 +7,7 @@ import jax
 from serving import serve
 
 import purejaxrl
-from purejaxrl import algos, networks
+from purejaxrl import algos, envs, networks
 from purejaxrl.distributions import Categorical
 
 OFF = {"anneal_lr": False, "max_grad_norm": 1e6}  # what rejax has not, or does otherwise
@@ -27,7 +27,7 @@ class TwoCNNs(nn.Module):
 
 
 def prepare(work):
-    env, env_params = purejaxrl.make(work["env"])
+    env, env_params = envs.make(work["env"])
     settings = OFF | work["settings"] | ({"clip_value": True} if work["algo"] == "ppo" else {})
     if work["cnn"]:
         settings |= {"network": TwoCNNs(int(env.action_space(env_params).n))}

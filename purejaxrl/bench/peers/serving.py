@@ -13,16 +13,19 @@ def say(**report):
     print(json.dumps(report), flush=True)
 
 
-def serve(prepare, work):
+def serve(prepare, work, load=lambda work: None):
     """Prepare a train function, then time it once for each seed on a line of the standard input.
 
     Args:
       prepare: ``work -> (train, score)``, everything compiled; ``train(seed)`` returns a finished result, and
         ``score(result, seed)`` its ``(environment steps, mean return)``, which is not timed.
       work: one of the works of `purejaxrl.bench.speed`, as JSON.
+      load: ``work -> None``, imports what cannot be imported before the work is known. Imports are no compiling.
     """
+    work = json.loads(work)
+    load(work)
     start = time.perf_counter()
-    train, score = prepare(json.loads(work))
+    train, score = prepare(work)
     say(compile_seconds=time.perf_counter() - start)
     for line in sys.stdin:
         start = time.perf_counter()
