@@ -93,6 +93,9 @@ class Piece:
     def train(self, seeds: Sequence[int], progress: Progress, interrupted: Any) -> Frame:
         """Train these seeds: the curve of each, with what came of it; empty where an interrupt ended it."""
         train = self.bind()
+        # A seed that is done frees its device for the next; and replayed samples of several lanes are slow on CPUs.
+        alone = self.stops and jax.default_backend() == "cpu"
+        num_lanes = min(len(jax.devices()), len(seeds)) if alone else len(seeds)
         chunk_updates = max(train.num_updates // LOOKS, 1) if self.stops else None
         components = self.learner, self.bonus, train.env_params
         with progress.phase(f"tracing {self.name}"):
@@ -101,24 +104,36 @@ class Piece:
                 lambda components, _: self.bind(components),
                 components,
                 (),
-                len(seeds),
+                num_lanes,
                 chunk_updates=chunk_updates,
             )
         lanes.compile(progress)
-        lanes.begin((), lane_keys(seeds))
+        found = []
+        for start in range(0, len(seeds), num_lanes):
+            batch = self._train(lanes, seeds[start : start + num_lanes], progress, interrupted)
+            if batch.empty:
+                return batch
+            found.append(batch)
+        seconds: Any = {"seconds": lanes.run_seconds, "compile_seconds": lanes.compile_seconds}
+        return pd.concat(found, ignore_index=True).assign(**seconds)
+
+    def _train(self, lanes: Lanes, seeds: Sequence[int], progress: Progress, interrupted: Any) -> Frame:
+        num_updates, steps = lanes.train.num_updates, lanes.per_update * len(seeds) // lanes.num_lanes  # of an update
+        spare = list(seeds) + [seeds[-1]] * (lanes.num_lanes - len(seeds))
+        lanes.begin((), lane_keys(spare))
         found = []
         while not interrupted.is_set():
             first = lanes.done + 1
-            found.append(metrics.frame(lanes.advance(()), seeds, first_update=first))
-            progress.advance((lanes.done + 1 - first) * lanes.per_update, found[-1])
-            if not (self.stops or lanes.done == train.num_updates):
+            rows = {name: values[: len(seeds)] for name, values in lanes.advance(()).items()}
+            found.append(metrics.frame(rows, seeds, first_update=first))
+            progress.advance((lanes.done + 1 - first) * steps, found[-1])
+            if not (self.stops or lanes.done == num_updates):
                 continue
             each = [run for _, run in pd.concat(found, ignore_index=True).groupby("seed")]
-            rows = [outcome(run, self.solved(*ends(run), train.num_updates)) for run in each]
-            if lanes.done == train.num_updates or all(row["solved"] for row in rows):
-                progress.advance((train.num_updates - lanes.done) * lanes.per_update)  # what need not be run
+            rows = [outcome(run, self.solved(*ends(run), num_updates)) for run in each]
+            if lanes.done == num_updates or all(row["solved"] for row in rows):
+                progress.advance((num_updates - lanes.done) * steps)  # what need not be run
                 same: Any = {"method": self.method, "task": self.task, "size": self.size}
-                same |= {"seconds": lanes.run_seconds, "compile_seconds": lanes.compile_seconds}
                 return pd.concat([curve(run).assign(**same, **row) for run, row in zip(each, rows, strict=True)])
         return pd.DataFrame()
 
@@ -147,6 +162,7 @@ def deepsea(episodes: int = bsuite.DEEP_SEA_EPISODES, *, stochastic: bool = Fals
     def piece(method: str, size: int) -> Piece:
         env = envs.BsuiteDeepSea(size, deterministic=not stochastic)
         learner, bonus, num_envs = DEEPSEA[method](size)
+        env = envs.IndexObservation(env) if bonus is None else env  # bonuses hash what they see
         name = f"deepsea{'_stochastic' * stochastic}-{size}"
         return Piece(
             method, name, size, env, learner, bonus, num_envs, episodes * size, solved, stops=True, budget=budget

@@ -13,6 +13,12 @@ from purejaxrl import algos, bonuses
 from purejaxrl.bench.suites import BONUS_LEARNING_RATE, LEARNING_RATE
 
 
+def hyperagent(size: int) -> tuple[Any, Any, int]:
+    """HyperAgent with its defaults, whatever the size: one gradient step for each step of its one environment."""
+    del size
+    return algos.HyperAgent(), None, 1
+
+
 def dqn(size: int) -> tuple[Any, Any, int]:
     """bsuite's own DQN, with ε-greedy exploration: one gradient step for each step of its one environment."""
     learner = algos.DQN(
@@ -83,7 +89,11 @@ def ppo(bonus: Any) -> Callable[[Grid], tuple[Any, Any]]:
 
 SCALED: Any = {"normalise": "return_std", "learning_rate": BONUS_LEARNING_RATE}
 # Of DeepSea: (learner, bonus, num_envs) of a size. Of MiniGrid: (learner, bonus) of a task. The recommended one first.
-DEEPSEA: dict[str, Callable[[int], tuple[Any, Any, int]]] = {"counts": counts, "epsilon": dqn}
+DEEPSEA: dict[str, Callable[[int], tuple[Any, Any, int]]] = {
+    "hyperagent": hyperagent,
+    "counts": counts,
+    "epsilon": dqn,
+}
 MINIGRID: dict[str, Callable[[Grid], tuple[Any, Any]]] = {
     "noveld": ppo(bonuses.NovelD(coef=0.03, **SCALED)),
     "ngu": ppo(bonuses.NGU(coef=0.03, **SCALED)),

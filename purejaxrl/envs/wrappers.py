@@ -42,12 +42,17 @@ class Wrapper:
         found = getattr(self.env, name)
         if name in OF_STATE:
             return lambda state, *args, **kwargs: found(state.env_state, *args, **kwargs)
-        return found
+        return (lambda: _outside(found())) if name == "outcomes" else found
 
     def cells(self) -> Cells | None:
         """The inner environment's cells, as a function of this one's state; None where it has none."""
         inner = cells(self.env)
-        return None if inner is None else inner._replace(cell_fn=lambda state: inner.cell_fn(state.env_state))
+        return None if inner is None else _outside(inner)
+
+
+def _outside(inner: Cells) -> Cells:
+    """The inner environment's cells as those of its wrapper's states."""
+    return inner._replace(cell_fn=lambda state: inner.cell_fn(state.env_state))
 
 
 @struct.dataclass
