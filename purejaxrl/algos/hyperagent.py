@@ -60,13 +60,13 @@ class HyperAgentState(struct.PyTreeNode):
 class HyperAgent(struct.PyTreeNode):
     """Hypermodel Q-learning for discrete actions; the defaults solve DeepSea."""
 
-    learning_rate: float = number(1e-3, gt=0)  # Adam's step size
+    learning_rate: float = number(5e-4, gt=0)  # Adam's step size
     gamma: float = number(0.99, ge=0, le=1)  # discount
-    prior_scale: float = number(1.0, ge=0)  # spread of the prior's values over the index, in units of the return
+    prior_scale: float = number(3.0, ge=0)  # spread of the prior's values over the index, in units of the return
     noise_scale: float = number(0.0, ge=0)  # σ of the perturbed targets, for noisy rewards
     max_grad_norm: float = number(10.0, gt=0)  # gradients are clipped to this global norm
     index_size: int = static(4, ge=1)  # d, dimensions of the index
-    num_targets: int = static(1, ge=1)  # target indices of each sample
+    num_targets: int = static(4, ge=1)  # target indices of each sample
     num_steps: int = static(4, ge=1)  # steps per env between updates
     num_gradient_steps: int = static(4, ge=1)  # per update; then the target network follows
     batch_size: int = static(128, ge=1)  # steps sampled for each gradient step

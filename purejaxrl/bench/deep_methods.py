@@ -14,9 +14,9 @@ from purejaxrl.bench.suites import BONUS_LEARNING_RATE, LEARNING_RATE
 
 
 def hyperagent(size: int) -> tuple[Any, Any, int]:
-    """HyperAgent with its defaults, whatever the size: one gradient step for each step of its one environment."""
+    """HyperAgent, the same whatever the size: one gradient step for each step of its one environment."""
     del size
-    return algos.HyperAgent(), None, 1
+    return algos.HyperAgent(learning_rate=5e-4, prior_scale=3.0, num_targets=4, hidden=(64,)), None, 1
 
 
 def dqn(size: int) -> tuple[Any, Any, int]:

@@ -43,7 +43,7 @@ def test_the_loss_is_the_mean_over_all_indices():
     """Against the mean over ± a basis, which is the mean of a square over the sphere, with targets by hand."""
     rng = np.random.default_rng(0)
     params, target, prior = rng.normal(size=(3, 3, 2, 1 + SIZE))
-    agent = HyperAgent(index_size=SIZE, prior_scale=2.0, noise_scale=0.3)
+    agent = HyperAgent(num_targets=1, index_size=SIZE, prior_scale=2.0, noise_scale=0.3)
     state = SimpleNamespace(prior_gain=jnp.asarray(0.5), noise_seed=jnp.uint32(7), network=Table)
     key, fixed = jax.random.key(1), (jnp.asarray(target), jnp.asarray(prior))
     loss, _ = agent._loss(state, jnp.asarray(params), fixed, key, samples())
@@ -138,6 +138,9 @@ def episodes_to_solve(learner, num_episodes, size=12, seeds=3):
 @pytest.mark.fully_optimised
 def test_deep_sea_is_solved_where_epsilon_greedy_finds_nothing():
     """Size 12, 400 episodes: a random walk finds the treasure in one of 4,096."""
-    agent, dqn = HyperAgent(), DQN(num_steps=4, num_gradient_steps=4, epsilon_end=0.1, learning_rate=1e-3)
+    agent, dqn = (
+        HyperAgent(hidden=(64,), prior_scale=1.0, learning_rate=1e-3),
+        DQN(num_steps=4, num_gradient_steps=4, epsilon_end=0.1, learning_rate=1e-3),
+    )
     assert np.isfinite(episodes_to_solve(agent, 400)).all()
     assert np.isnan(episodes_to_solve(dqn, 400)).sum() >= 2
