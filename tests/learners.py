@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import purejaxrl
-from purejaxrl import algos, discovery, memory
+from purejaxrl import algos, discovery, memory, offpolicy
 
 ON_POLICY = {"num_steps": 8, "num_epochs": 2, "num_minibatches": 2, "hidden": (8,)}
 REPLAY = {"num_steps": 4, "buffer_size": 200, "batch_size": 16, "learning_starts": 32, "hidden": (8,)}
@@ -27,6 +27,7 @@ VARIANTS = {
     "pqn": ("pqn", ON_POLICY),
     "pqn-gru": ("pqn", ON_POLICY | {"memory": "gru", "memory_size": 8, "hidden": (8, 8)}),
     "sac": ("sac", REPLAY),
+    "bootdqn": ("bootdqn", REPLAY | {"num_members": 3, "bootstrap": True, "noise_scale": 0.1}),
     "hyperagent": ("hyperagent", REPLAY | {"num_targets": 2, "noise_scale": 0.1}),
 }
 
@@ -67,6 +68,8 @@ def values(learner, state, obs):
     if isinstance(learner, algos.SAC):
         action = learner.act(state, (), jax.random.key(0), obs, jnp.ones(len(obs), bool), None, greedy=True)[1]
         return np.asarray(learner._values(state.critic_params, obs, action).min(0))
+    if isinstance(learner, algos.BootDQN):
+        return np.asarray(learner._values(state, state.params, state.prior, obs).mean(0).max(-1))
     if isinstance(learner, algos.HyperAgent):
         return np.asarray(learner._values(state, state.params, state.prior, obs)[..., 0].max(-1))
     carry, found = memory.initial_carry(state.network, 1), []
@@ -77,3 +80,17 @@ def values(learner, state, obs):
         else:
             found.append((learner._mean(output) if isinstance(learner, algos.DQN) else output).max())
     return np.asarray(found)
+
+
+def samples(last_mask=None):
+    """An ordinary step from state 0 to 2, a terminated one from 1, one from 2 to 1."""
+    return offpolicy.Sample(
+        obs=jnp.array([[0.0], [1.0], [2.0]]),
+        action=jnp.array([1, 0, 1]),
+        reward=jnp.array([1.0, 2.0, 3.0]),
+        discount=jnp.array([0.9, 0.0, 0.9]),
+        last=jnp.array([[2.0], [1.0], [1.0]]),
+        last_mask=last_mask,
+        weight=jnp.array([1.0, 0.5, 0.25]),
+        place=jnp.array([3, 4, 8]),
+    )

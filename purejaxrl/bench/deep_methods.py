@@ -19,6 +19,12 @@ def hyperagent(size: int) -> tuple[Any, Any, int]:
     return algos.HyperAgent(learning_rate=5e-4, prior_scale=3.0, num_targets=4, hidden=(64,)), None, 1
 
 
+def bootdqn(size: int) -> tuple[Any, Any, int]:
+    """Ten members with priors, stepped as HyperAgent."""
+    del size
+    return algos.BootDQN(hidden=(64,)), None, 1
+
+
 def dqn(size: int) -> tuple[Any, Any, int]:
     """bsuite's own DQN, with ε-greedy exploration: one gradient step for each step of its one environment."""
     learner = algos.DQN(
@@ -91,6 +97,7 @@ SCALED: Any = {"normalise": "return_std", "learning_rate": BONUS_LEARNING_RATE}
 # Of DeepSea: (learner, bonus, num_envs) of a size. Of MiniGrid: (learner, bonus) of a task. The recommended one first.
 DEEPSEA: dict[str, Callable[[int], tuple[Any, Any, int]]] = {
     "hyperagent": hyperagent,
+    "bootdqn": bootdqn,
     "counts": counts,
     "epsilon": dqn,
 }

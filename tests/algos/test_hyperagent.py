@@ -1,19 +1,16 @@
 """HyperAgent: its closed-form loss, its prior, its indices, and that it explores where chance does not."""
 
 import itertools
-import warnings
 from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import learners
 import numpy as np
-import pytest
 
 import purejaxrl
-from purejaxrl import envs, offpolicy, replay
-from purejaxrl.algos import DQN, HyperAgent
-from purejaxrl.bench import bsuite
+from purejaxrl import envs, replay
+from purejaxrl.algos import HyperAgent
 from purejaxrl.types import OneHot
 
 SIZE = 3  # of the index
@@ -25,20 +22,6 @@ class Table:
     apply = staticmethod(lambda params, obs: params[obs[0].astype(int)])
 
 
-def samples(last_mask=None):
-    """An ordinary step from state 0 to 2, a terminated one from 1, one from 2 to 1."""
-    return offpolicy.Sample(
-        obs=jnp.array([[0.0], [1.0], [2.0]]),
-        action=jnp.array([1, 0, 1]),
-        reward=jnp.array([1.0, 2.0, 3.0]),
-        discount=jnp.array([0.9, 0.0, 0.9]),
-        last=jnp.array([[2.0], [1.0], [1.0]]),
-        last_mask=last_mask,
-        weight=jnp.array([1.0, 0.5, 0.25]),
-        place=jnp.array([3, 4, 8]),
-    )
-
-
 def test_the_loss_is_the_mean_over_all_indices():
     """Against the mean over ± a basis, which is the mean of a square over the sphere, with targets by hand."""
     rng = np.random.default_rng(0)
@@ -46,7 +29,7 @@ def test_the_loss_is_the_mean_over_all_indices():
     agent = HyperAgent(num_targets=1, index_size=SIZE, prior_scale=2.0, noise_scale=0.3)
     state = SimpleNamespace(prior_gain=jnp.asarray(0.5), noise_seed=jnp.uint32(7), network=Table)
     key, fixed = jax.random.key(1), (jnp.asarray(target), jnp.asarray(prior))
-    loss, _ = agent._loss(state, jnp.asarray(params), fixed, key, samples())
+    loss, _ = agent._loss(state, jnp.asarray(params), fixed, key, learners.samples())
     noise = np.asarray(replay.coins(jnp.uint32(7), jnp.array([3, 4, 8]), SIZE))
 
     prior[..., 0] = 0.0  # the prior has no mean
@@ -109,38 +92,3 @@ def test_the_prior_spreads_values_by_its_scale():
         np.testing.assert_allclose(np.asarray(values[..., 0]), 0.0)
         spread = np.sqrt((np.asarray(values[..., 1:]) ** 2).sum(-1).mean() / agent.index_size)
         np.testing.assert_allclose(spread, 3.0, rtol=0.3)
-
-
-def episodes_to_solve(learner, num_episodes, size=12, seeds=3):
-    env = envs.BsuiteDeepSea(size)
-    cell_fn, num_cells, _ = env.outcomes()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        train = purejaxrl.make_train(
-            envs.IndexObservation(env),
-            learner,
-            num_envs=1,
-            total_steps=num_episodes * size,
-            visits=(lambda state: cell_fn(state.env_state), num_cells),
-        )
-
-    def run(key):
-        def one(state, _):
-            state, _ = train.advance(state, 1)
-            return state, state.visits
-
-        return jax.lax.scan(one, train.init(key), length=train.num_updates)[1]
-
-    visits = np.asarray(jax.jit(jax.vmap(run))(jax.vmap(jax.random.key)(jnp.arange(seeds))))
-    return [bsuite.deep_sea_solved(found[:, 1], found.sum(-1)) for found in visits]
-
-
-@pytest.mark.fully_optimised
-def test_deep_sea_is_solved_where_epsilon_greedy_finds_nothing():
-    """Size 12, 400 episodes: a random walk finds the treasure in one of 4,096."""
-    agent, dqn = (
-        HyperAgent(hidden=(64,), prior_scale=1.0, learning_rate=1e-3),
-        DQN(num_steps=4, num_gradient_steps=4, epsilon_end=0.1, learning_rate=1e-3),
-    )
-    assert np.isfinite(episodes_to_solve(agent, 400)).all()
-    assert np.isnan(episodes_to_solve(dqn, 400)).sum() >= 2
