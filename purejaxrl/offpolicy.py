@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 
 from purejaxrl import replay
-from purejaxrl.types import Array, OneHot, PyTree
+from purejaxrl.types import Array, OneHot, PyTree, Transition
 
 
 class Sample(NamedTuple):
@@ -43,6 +43,37 @@ def sample(
     reward, discount = replay.n_step_return(reward, found, gamma)
     first = jax.tree.map(lambda x: x[0], found.steps)
     return Sample(first.obs, first.action, reward, discount, found.last, found.last_mask, weight, place)
+
+
+def update(
+    settings: Any, state: Any, key: Array, batch: Transition, reward_fn: Callable, loss: Callable
+) -> tuple[Any, PyTree]:
+    """Keep a rollout and learn from the replay: one update of a learner with a target network and a fixed prior.
+
+    Args:
+      settings: the learner, with `batch_size`, `n_step`, `gamma`, `num_gradient_steps` and an `optimiser()`.
+      state: with `params`, `prior`, `opt_state`, `replay`, `updates` and `start_updates`.
+      key: for all of it.
+      batch: the rollout.
+      reward_fn: the bonus of sampled steps, where the rollout has one.
+      loss: as of :func:`descend`; `fixed` is ``(target_params, prior)``, the target being what `params` are now.
+
+    Returns:
+      ``(state, metrics)``.
+    """
+    buffer, _, _ = replay.add(state.replay, batch)
+    bonus = None if batch.bonus is None else reward_fn
+    (params, opt_state), metrics = descend(
+        loss,
+        settings.optimiser(),
+        (state.params, state.opt_state),
+        (state.params, state.prior),
+        lambda key: sample(buffer, key, settings.batch_size, settings.n_step, settings.gamma, bonus),
+        key,
+        num_steps=settings.num_gradient_steps,
+        ready=state.updates + 1 >= state.start_updates,
+    )
+    return state.replace(params=params, opt_state=opt_state, replay=buffer, updates=state.updates + 1), metrics
 
 
 def descend(

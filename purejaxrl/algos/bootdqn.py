@@ -76,7 +76,7 @@ class BootDQN(struct.PyTreeNode):
             prior=prior,
             prior_gain=1.0 / jnp.maximum(jnp.std(_values(network, prior, some)), 1e-6),
             seed=jax.random.bits(seed_key),
-            opt_state=self._optimiser().init(params),
+            opt_state=self.optimiser().init(params),
             replay=replay.init(spec.transition, spec.num_envs, size),
             updates=jnp.zeros((), jnp.int32),
             start_updates=replay.start_updates(self.learning_starts, spec),
@@ -96,20 +96,8 @@ class BootDQN(struct.PyTreeNode):
 
     def update(self, state: BootDQNState, key: Array, batch: Transition, actor0: PyTree, reward_fn: Callable):
         del actor0
-        buffer, _, _ = replay.add(state.replay, batch)
-        size, bonus = (self.batch_size, self.n_step, self.gamma), None if batch.bonus is None else reward_fn
-        learned, metrics = offpolicy.descend(
-            lambda params, fixed, key, sample: self._loss(state, params, fixed, sample),
-            self._optimiser(),
-            (state.params, state.opt_state),
-            (state.params, state.prior),
-            lambda key: offpolicy.sample(buffer, key, *size, bonus),
-            key,
-            num_steps=self.num_gradient_steps,
-            ready=state.updates + 1 >= state.start_updates,
-        )
-        params, opt_state = learned
-        return state.replace(params=params, opt_state=opt_state, replay=buffer, updates=state.updates + 1), metrics
+        loss = lambda params, fixed, key, sample: self._loss(state, params, fixed, sample)  # noqa: E731
+        return offpolicy.update(self, state, key, batch, reward_fn, loss)
 
     def _loss(self, state: Any, params: PyTree, fixed: tuple[PyTree, PyTree], sample: offpolicy.Sample):
         """The mean loss over the samples and members; `fixed`: the target networks, the priors."""
@@ -129,7 +117,7 @@ class BootDQN(struct.PyTreeNode):
         fixed = jax.lax.stop_gradient(_values(state.network, prior, obs))
         return _values(state.network, params, obs) + self.prior_scale * state.prior_gain * fixed
 
-    def _optimiser(self) -> optax.GradientTransformation:
+    def optimiser(self) -> optax.GradientTransformation:
         return optax.chain(optax.clip_by_global_norm(self.max_grad_norm), optax.adam(self.learning_rate))
 
 
