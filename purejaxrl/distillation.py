@@ -33,7 +33,7 @@ def init(settings: Any, key: Array, obs: PyTree) -> Distillation:
     width = settings.hidden[-1]
     target = networks.Embedding(settings.embedding_size, settings.hidden)
     predictor = networks.Embedding(settings.embedding_size, settings.hidden, (width, width))
-    obs = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), obs)
+    obs = networks.bounded(obs)
     target_params, params = networks.init_all(key, (target, obs), (predictor, obs))
     return Distillation(
         target=target_params,

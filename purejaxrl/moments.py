@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from purejaxrl.types import map_numbers
+
 Array = jax.Array
 
 
@@ -47,12 +49,12 @@ def update(moments: Moments, batch: Any) -> Moments:
 
 
 def standardise(moments: Moments, x: Any, clip: float) -> Any:
-    """Return ``(x - mean) / sqrt(var + 1e-8)`` clipped to ±`clip`, leaf by leaf, as float32."""
+    """Return ``(x - mean) / sqrt(var + 1e-8)`` clipped to ±`clip`, leaf by leaf, as float32; a OneHot as it is."""
 
     def scale(mean, var, x):
         return jnp.clip((x.astype(jnp.float32) - mean) / jnp.sqrt(var + 1e-8), -clip, clip)
 
-    return jax.tree.map(scale, moments.mean, moments.var, x)
+    return map_numbers(scale, moments.mean, moments.var, x)
 
 
 def scale_by_std(moments: Moments, x: Array) -> Array:

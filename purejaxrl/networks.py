@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purejaxrl.distributions import Categorical, Gaussian, MultiCategorical
-from purejaxrl.types import OneHot, SettingError
+from purejaxrl.types import OneHot, SettingError, is_one_hot, map_numbers
 
 Array = jax.Array
 PyTree = Any
@@ -227,7 +227,7 @@ def has_grid(obs: Any) -> bool:
 
 
 def _leaves(obs: Any) -> list[Any]:
-    return jax.tree.leaves(obs, is_leaf=lambda leaf: isinstance(leaf, OneHot))
+    return jax.tree.leaves(obs, is_leaf=is_one_hot)
 
 
 def flatten(obs: Any) -> Array | OneHot:
@@ -247,7 +247,7 @@ def random_inputs(key: Array, obs: Any, count: int) -> Any:
             return OneHot(jax.random.randint(key, (count,), 0, x.size), x.size)
         return jax.random.normal(key, (count, *x.shape)).astype(x.dtype)
 
-    leaves, tree = jax.tree.flatten(obs, is_leaf=lambda leaf: isinstance(leaf, OneHot))
+    leaves, tree = jax.tree.flatten(obs, is_leaf=is_one_hot)
     return tree.unflatten(map(leaf, jax.random.split(key, len(leaves)), leaves))
 
 
@@ -272,8 +272,7 @@ class Torso(nn.Module):
 
 def bounded(obs: Any) -> Any:
     """Observations as float32 within ±1e6, so that squares of what networks make of them stay finite."""
-    leaf = lambda x: x if isinstance(x, OneHot) else jnp.clip(x.astype(jnp.float32), -1e6, 1e6)  # noqa: E731
-    return jax.tree.map(leaf, obs, is_leaf=lambda leaf: isinstance(leaf, OneHot))
+    return map_numbers(lambda leaf: jnp.clip(leaf.astype(jnp.float32), -1e6, 1e6), obs)
 
 
 class Embedding(nn.Module):

@@ -84,6 +84,20 @@ class OneHot(struct.PyTreeNode):
         return jax.nn.one_hot(self.index, self.size)
 
 
+def is_one_hot(leaf: Any) -> bool:
+    """For ``jax.tree`` functions: a :class:`OneHot` is one leaf."""
+    return isinstance(leaf, OneHot)
+
+
+def map_numbers(function: Callable[..., Any], *trees: PyTree) -> PyTree:
+    """``jax.tree.map``, but that a :class:`OneHot` of the last tree, which has no scale, is returned as it is."""
+
+    def leaf(*leaves):
+        return leaves[-1] if is_one_hot(leaves[-1]) else function(*leaves)
+
+    return jax.tree.map(leaf, *trees, is_leaf=is_one_hot)
+
+
 class Featured(NamedTuple):
     """An observation with a bonus's features beside it, as the learner sees it when ``Bonus.features`` exists."""
 

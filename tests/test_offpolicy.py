@@ -4,11 +4,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import learners
 import numpy as np
 import optax
 import pytest
 
-from purejaxrl import envs, networks, offpolicy, replay
+from purejaxrl import bonuses, discovery, envs, networks, offpolicy, replay
 from purejaxrl.types import OneHot
 
 SIZE, COUNT = 11, 6
@@ -128,3 +129,14 @@ def test_coins_are_fair_and_stay():
     np.testing.assert_allclose(covariance, np.eye(4), atol=0.08)
     np.testing.assert_allclose(coins.mean(0), 0.0, atol=0.08)
     assert (coins != np.asarray(replay.coins(jnp.uint32(999), places, 4))).mean() > 0.4
+
+
+@pytest.mark.parametrize("name", ["none", *discovery.names(bonuses)])
+def test_every_bonus_takes_one_hot_observations(name):
+    """Traced, with a learner that standardises what it sees."""
+    env = envs.IndexObservation(envs.BsuiteDeepSea(5))
+    settings = {"bonus": bonuses.Counts()} if name == "sofe" else {}
+    bonus = None if name == "none" else discovery.load(bonuses, name)(**settings)
+    learner = learners.make("ppo", normalise_obs=True)
+    shapes = jax.eval_shape(learners.bind(env, learner, bonus=bonus, total_steps=20_000), jax.random.key(0))
+    assert isinstance(shapes.state.obs, OneHot)

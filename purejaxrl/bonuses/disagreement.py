@@ -18,7 +18,7 @@ from flax import struct
 
 from purejaxrl import devices, dynamics, minibatches, moments, networks
 from purejaxrl.intrinsic import Weighted
-from purejaxrl.types import NORMALISERS, Array, PyTree, Spec, Transition, check_minibatches, number, static
+from purejaxrl.types import NORMALISERS, Array, PyTree, Spec, Transition, check_minibatches, map_numbers, number, static
 
 
 class DisagreementState(struct.PyTreeNode):
@@ -113,7 +113,7 @@ def _features(state: DisagreementState, obs: PyTree) -> Array:
         return (x - mean) / jnp.where(std > 1e-5 * jnp.abs(mean).mean(), std, 1.0)
 
     seen = state.obs_moments
-    obs = jax.tree.map(standardise, seen.mean, seen.var, networks.bounded(obs))
+    obs = map_numbers(standardise, seen.mean, seen.var, networks.bounded(obs))
     return jax.vmap(state.networks[0].apply, (None, 0))(state.encoder, obs)
 
 
