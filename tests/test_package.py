@@ -17,7 +17,7 @@ ROOT = Path(purejaxrl.__file__).parent
 ALLOWED = {
     "types": set(),
     "returns": set(),
-    "moments": set(),
+    "moments": {"types"},
     "devices": set(),
     "distributions": set(),
     "discovery": {"types"},
@@ -26,6 +26,7 @@ ALLOWED = {
     "distributional": set(),
     "minibatches": {"devices"},
     "replay": {"types"},
+    "offpolicy": {"replay", "types"},
     "networks": {"distributions", "types"},
     "memory": {"devices", "minibatches", "networks", "types"},
     "hashing": {"types"},
@@ -36,7 +37,7 @@ ALLOWED = {
     "stepping": {"types", "distributions"},
     "algos": {
         *("types", "returns", "networks", "memory", "minibatches", "moments", "distributions", "distributional"),
-        *("exploration", "replay", "discovery"),
+        *("exploration", "replay", "offpolicy", "discovery"),
     },
     "bonuses": {
         *(
