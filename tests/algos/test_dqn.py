@@ -220,6 +220,7 @@ def test_network_of_ones_own():
         learners.bind(probes.Clock(), DQN(learning_starts=9000))
 
 
+@pytest.mark.slow
 def test_counts_lead_where_epsilon_does_not():
     """A corridor of 12 steps whose end alone pays, a wrong step leads back to its start: ε gets there once in 2¹²."""
 
