@@ -8,7 +8,7 @@ slots is a piece of one episode until a step that ends it.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,12 @@ class Windows(NamedTuple):
     last: PyTree  # observation after the last valid step, before any reset, [B, ...]
     last_mask: Array | None  # actions allowed there, [B, num_actions]
     weight: Array  # float32 [B], 0 in the rare case that no step was found
+
+
+def check(settings: Any, spec: Spec, n: int) -> None:
+    """Raise :class:`SettingError` where a learner's buffer does not fit its run, batches and pieces of `n` steps."""
+    check_size(settings.buffer_size, settings.batch_size, n, spec.num_envs, spec.num_steps)
+    check_start(settings.learning_starts, spec)
 
 
 def check_size(buffer_size: int, batch_size: int, n: int, num_envs: int, num_steps: int) -> None:

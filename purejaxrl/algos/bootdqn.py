@@ -61,8 +61,7 @@ class BootDQN(struct.PyTreeNode):
     def check(self, spec: Spec) -> None:
         """Raise where the settings do not fit the environment or each other."""
         types.check_action_space(spec, "BootDQN", n="Discrete")
-        replay.check_size(self.buffer_size, self.batch_size, self.n_step, spec.num_envs, spec.num_steps)
-        replay.check_start(self.learning_starts, spec)
+        replay.check(self, spec, self.n_step)
 
     def init(self, key: Array, spec: Spec) -> BootDQNState:
         network = networks.QNetwork(int(spec.action_space.n), hidden=self.hidden)

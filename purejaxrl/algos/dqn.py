@@ -87,8 +87,7 @@ class DQN(struct.PyTreeNode):
         """Raise where the settings do not fit the environment or each other."""
         types.check_action_space(spec, "DQN", n="Discrete")
         networks.check_setting(self, "hidden", "activation", "dueling")
-        replay.check_size(self.buffer_size, self.batch_size, self.n_step, spec.num_envs, spec.num_steps)
-        replay.check_start(self.learning_starts, spec)
+        replay.check(self, spec, self.n_step)
         if self.head == "c51":
             types.check_less(self.v_min, self.v_max, "algo.v_min", "algo.v_max")
         if self.noisy and isinstance(self.network, tuple):

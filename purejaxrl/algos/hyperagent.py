@@ -19,6 +19,7 @@ product, where an ensemble costs a network. Details that matter, with their sour
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -78,8 +79,7 @@ class HyperAgent(struct.PyTreeNode):
     def check(self, spec: Spec) -> None:
         """Raise where the settings do not fit the environment or each other."""
         types.check_action_space(spec, "HyperAgent", n="Discrete")
-        replay.check_size(self.buffer_size, self.batch_size, self.n_step, spec.num_envs, spec.num_steps)
-        replay.check_start(self.learning_starts, spec)
+        replay.check(self, spec, self.n_step)
 
     def init(self, key: Array, spec: Spec) -> HyperAgentState:
         network = Hypermodel(int(spec.action_space.n), self.index_size, self.hidden)
@@ -114,8 +114,7 @@ class HyperAgent(struct.PyTreeNode):
 
     def update(self, state: HyperAgentState, key: Array, batch: Transition, actor0: PyTree, reward_fn: Callable):
         del actor0
-        loss = lambda params, fixed, key, sample: self._loss(state, params, fixed, key, sample)  # noqa: E731
-        return offpolicy.update(self, state, key, batch, reward_fn, loss)
+        return offpolicy.update(self, state, key, batch, reward_fn, functools.partial(self._loss, state))
 
     def _loss(self, state: Any, params: PyTree, fixed: tuple[PyTree, PyTree], key: Array, sample: offpolicy.Sample):
         """The mean loss over the samples and all indices; `fixed`: the target network, the prior."""

@@ -103,8 +103,7 @@ class SAC(struct.PyTreeNode):
         known = not any(isinstance(bound, Tracer) for bound in (low, high))
         if known and not (np.isfinite(low).all() and np.isfinite(high).all() and np.less(low, high).all()):
             raise SettingError(f"algo: SAC needs finite bounds of actions, low below high, got {low} and {high}")
-        replay.check_size(self.buffer_size, self.batch_size, 1, spec.num_envs, spec.num_steps)
-        replay.check_start(self.learning_starts, spec)
+        replay.check(self, spec, 1)
 
     def init(self, key: Array, spec: Spec) -> SACState:
         actor_key, critic_key = jax.random.split(key)

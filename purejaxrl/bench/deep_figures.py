@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 
 from purejaxrl import files, report, stats
 from purejaxrl.bench.deep_methods import GRIDS
+from purejaxrl.bench.parts import Frame
 from purejaxrl.bench.tables import COLOURS, median_with_censoring
 
-Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
 MORE_COLOURS = ("#d7301f", "#e6ab02", "#238b45", "#7570b3", "#a6761d")  # of methods that the head-to-heads lack
 SMOOTH = 0.05  # share of a curve that a point of the figure is the mean over
 
