@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from purejaxrl.distributions import Categorical, MultiCategorical
-from purejaxrl.types import SettingError, Spec
+from purejaxrl.types import SettingError, Spec, is_key
 
 Array = jax.Array
 PyTree = Any
@@ -33,13 +34,33 @@ def reset(env: Any, env_params: Any, key: Array) -> tuple[PyTree, PyTree]:
     """Reset one env and return ``(obs, state)`` with the dtypes that `step` gives, so that both fit one scan carry."""
     obs, state = env.reset_env(key, env_params)
     like = jax.eval_shape(lambda key: _step_once(env, env_params, key), key)
-    return jax.tree.map(lambda x, leaf: jnp.asarray(x).astype(leaf.dtype), (obs, state), like)
+    return jax.tree.map(lambda x, leaf: x if is_key(leaf) else jnp.asarray(x).astype(leaf.dtype), (obs, state), like)
 
 
 def _step_once(env: Any, env_params: Any, key: Array) -> tuple[PyTree, PyTree]:
     _, state = env.reset_env(key, env_params)
     state = jax.tree.map(jnp.asarray, state)
     return step(env, env_params, key, state, random_action(env, env_params, key))[:2]
+
+
+def renew_keys(key: Array, state: PyTree) -> PyTree:
+    """The state of one env with other random keys in it, where it holds any: what happens next is drawn anew.
+
+    For states that are returned to, which would repeat what once happened. Keys are typed ones, of any shape, and pairs
+    of uint32 under a name with "key" or "rng" in it, as other packages' states have them.
+    """
+
+    def renew(path, leaf):
+        own = jax.random.fold_in(key, next(numbers))
+        if is_key(leaf):
+            flat = leaf.reshape(-1)
+            return jax.vmap(jax.random.fold_in)(flat, jax.random.bits(own, flat.shape)).reshape(leaf.shape)
+        named = any(word in str(path[-1]).lower() for word in ("key", "rng")) if path else False
+        plain = named and leaf.shape == (2,) and leaf.dtype == jnp.uint32
+        return jax.random.fold_in(leaf, jax.random.bits(own)) if plain else leaf
+
+    numbers = itertools.count()
+    return jax.tree_util.tree_map_with_path(renew, state)
 
 
 def random_action(env: Any, env_params: Any, key: Array, mask: Array | None = None) -> Array:

@@ -58,6 +58,8 @@ ALLOWED = {
     "envs": {"types", "deferred"},
     "visits": set(),
     "resets": {"devices", "types"},
+    "goexplore": {"hashing", "stepping", "types"},
+    "demonstrations": {"goexplore", "resets", "stepping", "types"},
     "train": {"types", "intrinsic", "resets", "stepping", "visits"},
     "sharding": {"devices", "train", "types"},
     "evaluation": {"types", "intrinsic", "stepping", "train"},
