@@ -16,7 +16,7 @@ from purejaxrl import stepping
 from purejaxrl.envs.maps import cells
 from purejaxrl.envs.spaces import bounds, parts
 from purejaxrl.envs.wrappers import UNBOUNDED
-from purejaxrl.types import Array, PyTree, SettingError, check_int, to_numpy
+from purejaxrl.types import Array, PyTree, SettingError, check_int, check_protocol, to_numpy
 
 LARGE = 10.0  # networks learn slowly from inputs far beyond 1
 LAPACK = re.compile(r"lapack_\w+")
@@ -73,15 +73,13 @@ def inspect(
     Raises:
       SettingError: only where `env` lacks what everything else asks for, or an argument is wrong.
     """
-    stepping.check_protocol(env)
+    check_protocol(env)
     for value, label in ((num_envs, "num_envs"), (num_steps, "num_steps")):
         check_int(value, label, ge=1)
     check_int(seed, "seed", ge=0)
-    if env_params is None and not hasattr(env, "default_params"):
-        raise SettingError(f"{type(env).__name__} has no default_params: add them, or pass env_params")
-    params = env.default_params if env_params is None else env_params
+    params = stepping.check_params(env, env_params)
     found = Findings([], [])
-    found.errors.extend(_params(params))
+    found.errors.extend(stepping.params_errors(params))
     found.errors.extend(_action_space(env, params))
     if found.errors:
         return found
@@ -94,23 +92,6 @@ def inspect(
 
 
 # --- what is declared -------------------------------------------------------------------------------------------------
-
-
-def _params(params: PyTree) -> Iterator[str]:
-    """Parameters are numbers, since whole sweeps of them are traced."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        name = f"env_params{jax.tree_util.keystr(path)}"
-        if not path and not _is_number(leaf):
-            yield f"{name} is no pytree but a {type(leaf).__name__}: decorate its class with flax.struct.dataclass"
-        elif not _is_number(leaf):
-            yield (
-                f"{name} is {leaf!r}, no number: make it an argument of the constructor, or declare it with "
-                "flax.struct.field(pytree_node=False)"
-            )
-
-
-def _is_number(leaf: Any) -> bool:
-    return isinstance(leaf, (bool, int, float, complex)) or hasattr(leaf, "dtype")
 
 
 def _action_space(env: Any, params: PyTree) -> Iterator[str]:

@@ -340,21 +340,41 @@ def _main(argv: list[str]) -> None:
         command = _parse_with_settings(argv, VERBS)
     else:
         command = _parse(argv, VERBS)
+    _check(command)
     _ACTIONS[type(command).__name__](command)
+
+
+def _check(command: Any) -> None:
+    """See that paths can be such, that integers have 32 bits and that numbers are finite, whatever the verb."""
+    from purejaxrl.types import check_int, check_new_path, check_number, check_path
+
+    for field in dataclasses.fields(command):
+        value = getattr(command, field.name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, Path):
+                (check_new_path if field.name in ("out", "gif") else check_path)(one, field.name)
+            elif isinstance(one, float):
+                check_number(one, field.name)
+            elif isinstance(one, int) and not isinstance(one, bool):
+                check_int(one, field.name)
 
 
 def _flags(path: Path) -> list[str]:
     """The flags that a TOML file stands for: ``"algo.num_steps" = 64`` is ``--algo.num-steps 64``."""
     import tomllib
 
-    from purejaxrl.types import SettingError
+    from purejaxrl.types import SettingError, check_path, shown
 
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        content = tomllib.loads(check_path(path, "the file").read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SettingError(f"{path} is not TOML: {error}") from None
+    except OSError as error:
+        raise SettingError(f"{path} cannot be read: {error.strerror}") from None
     flags = []
     for name, value in content.items():
+        if not re.fullmatch(r"[A-Za-z][\w.-]*", name):
+            raise SettingError(f"{path}: {shown(name)} is no flag's name")
         if name == "search" and isinstance(value, dict):
             flags += ["--search", *(f"{field}={_searched(values)}" for field, values in value.items())]
         elif isinstance(value, list) and not any(isinstance(one, (dict, list, bool)) for one in value):
@@ -373,8 +393,8 @@ def _flags(path: Path) -> list[str]:
 def _searched(values: Any) -> str:
     """A value of the table [search] as the flag has it."""
     if isinstance(values, list):
-        return ",".join(json.dumps(value) for value in values)
-    return values if isinstance(values, str) else json.dumps(values)
+        return ",".join(json.dumps(value, default=str) for value in values)
+    return values if isinstance(values, str) else json.dumps(values, default=str)
 
 
 def _parse_with_settings(argv: list[str], verbs: dict[str, type], *titles: str) -> Any:
@@ -442,13 +462,14 @@ def _constructor(command: Any) -> dict[str, Any]:
 
 
 def _peek(argv: list[str], name: str) -> str | None:
-    """The value of ``--name`` in `argv`, which says what further options there are."""
+    """The last value of ``--name`` in `argv`, which says what further options there are."""
+    found = None
     for here, following in zip(argv, [*argv[1:], None], strict=True):
         if here == f"--{name}":
-            return following
-        if here.startswith(f"--{name}="):
-            return here.split("=", 1)[1]
-    return None
+            found = following
+        elif here.startswith(f"--{name}="):
+            found = here.split("=", 1)[1]
+    return found
 
 
 def _is_scalar(value: Any) -> bool:
@@ -594,7 +615,7 @@ def _short(value: Any) -> str:
 
 
 def _next_folder(name: str) -> Path:
-    name, number = re.sub(r"[^\w.-]+", "-", name).strip("-"), 1
+    name, number = re.sub(r"[^\w.-]+", "-", name).strip("-")[:100], 1  # file systems take 255 bytes
     while (folder := Path("runs") / f"{name}-{number}").exists():
         number += 1
     return folder

@@ -11,8 +11,22 @@ import jax
 import jax.numpy as jnp
 
 from purejaxrl import intrinsic, stepping
-from purejaxrl.train import TrainState
-from purejaxrl.types import Array, Bonus, Featured, Learner, PyTree, SettingError, Transition, check_int
+from purejaxrl.train import TrainState, check_state
+from purejaxrl.types import (
+    LEARNER,
+    Array,
+    Bonus,
+    Featured,
+    Learner,
+    PyTree,
+    SettingError,
+    Transition,
+    check_bool,
+    check_component,
+    check_int,
+    check_key,
+    check_protocol,
+)
 
 EVALUATION = 0x6576616C
 
@@ -137,17 +151,21 @@ def _episodes(
     bonus: Bonus | None,
 ) -> tuple[_Play, Callable[[_Play], _Play], int]:
     """The start of fresh episodes, one step of them, and the cap on their steps."""
-    stepping.check_protocol(env)
+    check_protocol(env)
+    check_component(learner, "learner", LEARNER)
+    check_key(key)
+    check_bool(greedy, "greedy")
     check_int(num_episodes, "num_episodes", ge=1)
-    env_params = env.default_params if env_params is None else env_params
+    env_params = stepping.check_params(env, env_params)
     if max_steps is None:
         max_steps = getattr(env_params, "max_steps_in_episode", None)
         if max_steps is None:
             raise SettingError("max_steps must be given: the environment has no max_steps_in_episode")
     else:
         check_int(max_steps, "max_steps", ge=1)
-    if not isinstance(state, TrainState):
-        raise SettingError(f"state must be Result.state, got {type(state).__name__}")
+    check_state(state)
+    if bonus is not None:
+        intrinsic.check(bonus)
     spec = stepping.make_spec(
         env,
         env_params,
@@ -158,6 +176,8 @@ def _episodes(
     )
     features: Any = getattr(bonus, "features", None)
     bonus = bonus if features else None  # another one the policy never saw
+    if features and state.bonus is None:
+        raise SettingError("bonus: state was trained without one: leave it out")
     step = jax.vmap(functools.partial(stepping.step, env, env_params))
     # Folded into a domain of its own: training's keys come from splits, and a user may well pass the same seed to both.
     actor_key, reset_key, loop_key, bonus_key = jax.random.split(jax.random.fold_in(key, EVALUATION), 4)
@@ -169,6 +189,11 @@ def _episodes(
     if bonus is not None:
         memory = intrinsic.for_fresh_episodes(bonus, state.bonus, bonus_key, spec)
         spec = dataclasses.replace(spec, num_features=features(memory, obs).shape[-1])
+
+    actor = learner.init_actor(actor_key, spec)
+    seen = obs if bonus is None else Featured(obs, features(memory, obs))
+    mask = jax.vmap(functools.partial(stepping.action_mask, env, env_params))(env_state)
+    _check_fit(learner, state, actor, seen, jnp.ones(num_episodes, bool), mask, greedy=greedy)
 
     def play(now: _Play) -> _Play:
         act_key, env_key = jax.random.split(jax.random.fold_in(loop_key, now.time))
@@ -204,7 +229,7 @@ def _episodes(
 
     start = _Play(
         time=jnp.zeros((), jnp.int32),
-        actor=learner.init_actor(actor_key, spec),
+        actor=actor,
         memory=memory,
         obs=obs,
         env_state=env_state,
@@ -213,3 +238,13 @@ def _episodes(
         length=jnp.zeros(num_episodes, jnp.int32),
     )
     return start, play, max_steps
+
+
+def _check_fit(learner: Learner, state: TrainState, actor: PyTree, *seen: Any, greedy: bool) -> None:
+    """Raise :class:`SettingError` unless the learner can act from this state on what it sees."""
+    try:
+        jax.eval_shape(lambda: learner.act(state.learner, actor, jax.random.key(0), *seen, greedy=greedy))
+    except Exception as error:  # whatever its network raises
+        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}" if str(error).strip() else repr(error)
+        wanted = "give the env, the learner and, where the policy sees its features, the bonus that it was trained with"
+        raise SettingError(f"state does not fit: {wanted} ({reason})") from error

@@ -30,7 +30,7 @@ class Expression(NamedTuple):
 
     def named_parts(self) -> dict[str, Expression]:
         """The parts by the names that their settings have."""
-        return dict(zip(numbered([part.name for part in self.parts]), self.parts, strict=True))
+        return dict(zip(intrinsic.numbered([part.name for part in self.parts]), self.parts, strict=True))
 
     def __str__(self) -> str:
         """As Python would write it: ``E3B * RND``."""
@@ -39,12 +39,6 @@ class Expression(NamedTuple):
             each = (f"({part})" if part.name in COMBINED else str(part) for part in self.parts)
             return COMBINED[self.name][2].join(each)
         return self.cls.__name__ + (f"({self.parts[0]})" if self.parts else "")
-
-
-def numbered(names: list[str]) -> list[str]:
-    """The names, each that comes more than once with its number: ``["rnd1", "e3b", "rnd2"]``."""
-    seen = [names[: index + 1].count(name) for index, name in enumerate(names)]
-    return [f"{name}{count}" if names.count(name) > 1 else name for name, count in zip(names, seen, strict=True)]
 
 
 def parse(text: str) -> Expression | None:

@@ -13,7 +13,7 @@ from PIL import Image
 from purejaxrl import evaluation, files, runs
 from purejaxrl.envs import drawing, scenes
 from purejaxrl.progress import Progress
-from purejaxrl.types import SettingError
+from purejaxrl.types import SettingError, check_new_path
 
 FRAMES = 500  # of a longer episode every n-th step is shown
 SECONDS = 10  # what a GIF takes where 5 to 50 frames a second allow it
@@ -28,6 +28,9 @@ def check(folder: Path, out: Path) -> None:
     """
     if out.suffix.lower() != ".gif":
         raise SettingError(f"gif: {out} must end in .gif, the only format there is")
+    if out.is_dir():
+        raise SettingError(f"gif: {out} is a folder; name a file in it")
+    check_new_path(out, "gif")
     scenes.painter(runs.build(runs.read_config(folder)).env)
 
 

@@ -31,7 +31,19 @@ import numpy as np
 from flax import struct
 
 from purejaxrl import hashing, stepping
-from purejaxrl.types import Array, Metrics, PyTree, SettingError, Spec, check_int, check_settings, number, static
+from purejaxrl.types import (
+    Array,
+    Metrics,
+    PyTree,
+    SettingError,
+    Spec,
+    check_int,
+    check_protocol,
+    check_settings,
+    number,
+    shown,
+    static,
+)
 
 FAR = 2**31 - 1  # steps to what was never reached
 
@@ -94,13 +106,13 @@ def make_explore(
     Raises:
       SettingError: (a ValueError) where a setting is wrong, by its name. Traced numbers are not looked at.
     """
-    stepping.check_protocol(env)
+    check_protocol(env)
     settings = GoExplore() if settings is None else settings
     if not isinstance(settings, GoExplore):
-        raise SettingError(f"settings must be GoExplore(...), got {settings!r}")
+        raise SettingError(f"settings must be GoExplore(...), got {shown(settings)}")
     check_settings(settings, "settings")
     if not (isinstance(cells, tuple) and len(cells) == 2 and callable(cells[0])):
-        raise SettingError(f"cells must be (cell_fn, num_cells), got {cells!r}")
+        raise SettingError(f"cells must be (cell_fn, num_cells), got {shown(cells)}")
     check_int(cells[1], "cells' num_cells", ge=1, le=FAR - 2)
     check_int(num_envs, "num_envs", ge=1)
     check_int(total_steps, "total_steps", ge=1, le=FAR)
@@ -110,7 +122,7 @@ def make_explore(
             f"total_steps must allow at least one round of num_envs * explore_steps = {num_envs} * "
             f"{settings.explore_steps} = {per_round} steps, got {total_steps}"
         )
-    env_params = env.default_params if env_params is None else env_params
+    env_params = stepping.check_params(env, env_params)
     return Explore(env, settings, cells, env_params, num_envs, total_steps // per_round)
 
 

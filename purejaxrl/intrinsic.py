@@ -17,7 +17,19 @@ import jax.numpy as jnp
 from flax import struct
 
 from purejaxrl import moments
-from purejaxrl.types import NORMALISERS, SettingError, Spec, Transition, check_settings, number, static
+from purejaxrl.types import (
+    BONUS,
+    NORMALISERS,
+    SettingError,
+    Spec,
+    Transition,
+    check_choice,
+    check_component,
+    check_int,
+    number,
+    shown,
+    static,
+)
 
 Array = jax.Array
 PyTree = Any
@@ -51,17 +63,16 @@ class Composition(Weighted):
         raise NotImplementedError
 
     def check(self, spec: Spec) -> None:
-        """Check each part; one that feeds the policy features must stand outside."""
-        for index, part in enumerate(self.parts):
-            label = f"bonus.parts[{index}]"
-            if not callable(getattr(part, "reward", None)):
-                raise SettingError(f"{label} must be a bonus, got {part!r}")
+        """Check each part against the spec; one that feeds the policy features must stand outside."""
+        for name, part in named_parts(self).items():
             if callable(getattr(part, "features", None)):
-                name = type(part).__name__
-                raise SettingError(f"{label}: {name} must wrap the whole composition: {name}(bonus=a * b)")
-            check_settings(part, label)
+                kind = type(part).__name__
+                raise SettingError(f"bonus.{name}: {kind} must wrap the whole composition: {kind}(bonus=a * b)")
             if hasattr(part, "check"):
-                part.check(spec)
+                try:
+                    part.check(spec)
+                except SettingError as error:  # it takes itself for the whole bonus
+                    raise SettingError(str(error).replace("bonus.", f"bonus.{name}.")) from None
 
     def init(self, key: Array, spec: Spec) -> PyTree:
         keys = jax.random.split(key, len(self.parts))
@@ -111,6 +122,34 @@ class Product(Composition):
 
     def combine(self, values: list[Array]) -> Array:
         return functools.reduce(operator.mul, values)
+
+
+def check(bonus: Any, label: str = "bonus") -> None:
+    """Raise :class:`SettingError` unless it is a bonus, its parts are, and their settings are within their bounds."""
+    check_component(bonus, label, BONUS)
+    check_choice(getattr(bonus, "normalise", "none"), NORMALISERS, f"{label}.normalise")
+    check_int(getattr(bonus, "warmup_steps", 0), f"{label}.warmup_steps", ge=0)
+    parts = getattr(bonus, "parts", ())
+    if not isinstance(parts, tuple) or (isinstance(bonus, Composition) and not parts):
+        raise SettingError(f"{label}.parts must be a tuple of one or several bonuses, got {shown(parts)}")
+    for index, part in enumerate(parts):
+        if isinstance(part, type) or not callable(getattr(part, "reward", None)):
+            place = "bonus" if hasattr(bonus, "bonus") else f"parts[{index}]"
+            raise SettingError(f"{label}.{place} must be a bonus, such as Counts(), got {shown(part)}")
+    for name, part in named_parts(bonus).items():
+        check(part, f"{label}.{name}")
+
+
+def named_parts(bonus: Any) -> dict[str, Any]:
+    """Parts of a bonus by their names, as the command line has them: ``e3b``, or ``rnd1`` and ``rnd2`` of two."""
+    parts = getattr(bonus, "parts", None) or tuple(filter(None, [getattr(bonus, "bonus", None)]))
+    return dict(zip(numbered([type(part).__name__.lower() for part in parts]), parts, strict=True))
+
+
+def numbered(names: list[str]) -> list[str]:
+    """The names, each that comes more than once with its number: ``["rnd1", "e3b", "rnd2"]``."""
+    seen = [names[: index + 1].count(name) for index, name in enumerate(names)]
+    return [f"{name}{count}" if names.count(name) > 1 else name for name, count in zip(names, seen, strict=True)]
 
 
 def has_statistics(bonus: Any) -> bool:

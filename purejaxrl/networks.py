@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purejaxrl.distributions import Categorical, Gaussian, MultiCategorical
-from purejaxrl.types import OneHot, SettingError, is_one_hot, map_numbers
+from purejaxrl.types import OneHot, SettingError, is_one_hot, map_numbers, shown
 
 Array = jax.Array
 PyTree = Any
@@ -370,9 +370,11 @@ def check_setting(settings: Any, *replaced: str) -> None:
     network = settings.network
     if network is None:
         return
+    if isinstance(network, type):
+        raise SettingError(f"algo.network must be an instance: {network.__name__}(...), not {network.__name__}")
     pair = isinstance(network, tuple) and len(network) == 2 and all(map(callable, network))
     if not (pair or (hasattr(network, "init") and hasattr(network, "apply"))):
-        raise SettingError(f"algo.network must be (init, apply) or a flax module, got {network!r}")
+        raise SettingError(f"algo.network must be (init, apply) or a flax module, got {shown(network)}")
     for field in dataclasses.fields(settings):
         if field.name in replaced and getattr(settings, field.name) != field.default:
             raise SettingError(f"algo.{field.name} does nothing beside algo.network: leave one of them out")

@@ -24,9 +24,9 @@ from purejaxrl import checkpoint, folders, metrics, processes, runs, search, swe
 from purejaxrl.lanes import Lanes, lane_keys
 from purejaxrl.populations import Program
 from purejaxrl.progress import Progress
-from purejaxrl.search import LogUniform, Uniform
-from purejaxrl.trackers import Tracker, closing
-from purejaxrl.types import SettingError, check_int, check_number
+from purejaxrl.search import MOST_RUNS, LogUniform, Uniform, check_fields
+from purejaxrl.trackers import Tracker, check_trackers, closing
+from purejaxrl.types import SettingError, check_int, check_new_path, check_number, shown
 
 Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
 PLAN = "pbt.json"
@@ -132,16 +132,23 @@ def pbt(
     check_number(quantile, "quantile", gt=0, le=0.5)
     check_number(perturb, "perturb", gt=1)
     check_number(resample, "resample", ge=0, le=1)
+    if members * seeds > MOST_RUNS:
+        raise SettingError(
+            f"members: {members:,} of {seeds:,} populations are more than {MOST_RUNS:,} runs: take fewer"
+        )
     if not isinstance(search, Mapping) or not search:
-        raise SettingError(f"search must map fields to distributions or lists, got {search!r}")
+        raise SettingError(f"search must map fields to distributions or lists, got {shown(search)}")
+    check_fields(search)
+    check_trackers(trackers)
+    folder = None if out is None else check_new_path(out, "out")
     base = sweeps.make_base(env, env_params, env_settings, learner, bonus, num_envs, total_steps, visits, resets)
     rules = quantile, perturb, resample
     run = _Run(base, dict(search), members, seeds, interval, rules, trackers, progress or Progress())
-    if out is None:
+    if folder is None:
         with closing(trackers):
             return run.all(None)
-    with folders.held(Path(out), PLAN, run.plan()), closing(trackers):
-        return run.all(Path(out))
+    with folders.held(folder, PLAN, run.plan()), closing(trackers):
+        return run.all(folder)
 
 
 class _Run:

@@ -16,8 +16,8 @@ import jax
 import numpy as np
 import pandas as pd
 
-from purejaxrl import metrics, processes
-from purejaxrl.expressions import numbered
+from purejaxrl import envs, metrics, processes
+from purejaxrl.intrinsic import named_parts
 from purejaxrl.lanes import Lanes, Parked, lane_keys
 from purejaxrl.progress import Progress
 from purejaxrl.train import Train, make_train
@@ -81,7 +81,9 @@ class Setup:
         """Raise :class:`SettingError` where a value of a component's field breaks its bounds."""
         for dotted, value in values.items():
             part, *path = dotted.split(".")
-            if part != "env":
+            if part == "env":
+                envs.check_param(path[0], value, self._find(dotted)[1])
+            else:
                 check_parts(replaced(self.components[part], path, value), part)
 
     def is_traced(self, dotted: str) -> bool:
@@ -106,14 +108,16 @@ class Setup:
         component = self.components[part]
         if component is None:
             raise SettingError(f"{dotted}: there is no {part}")
+        if not dataclasses.is_dataclass(component):
+            raise SettingError(f"{dotted}: {type(component).__name__} is no dataclass, whose fields could be searched")
         if not path:
             raise SettingError(f"{dotted}: name a field of it, as in {part}.{dataclasses.fields(component)[0].name}")
         for name in path[:-1]:
-            check_choice(name, list(_children(component)), part)
-            component, part = _children(component)[name], f"{part}.{name}"
+            check_choice(name, list(named_parts(component)), part)
+            component, part = named_parts(component)[name], f"{part}.{name}"
         known = {field.name: field for field in dataclasses.fields(component)}
         check_choice(
-            path[-1], [name for name in known if name not in ("parts", "bonus")] + [*_children(component)], part
+            path[-1], [name for name in known if name not in ("parts", "bonus")] + [*named_parts(component)], part
         )
         if path[-1] not in known:
             raise SettingError(f"{dotted}: name a field of it, as in {dotted}.coef")
@@ -129,24 +133,18 @@ def replaced(component: Any, path: Sequence[str], value: Any) -> Any:
     name, *rest = path
     if not rest:
         return dataclasses.replace(component, **{name: value})
-    children = _children(component)
+    children = named_parts(component)
     children[name] = replaced(children[name], rest, value)
-    if hasattr(component, "parts"):
-        return dataclasses.replace(component, parts=tuple(children.values()))
-    return dataclasses.replace(component, bonus=children[name])
+    if "bonus" in {field.name for field in dataclasses.fields(component)}:
+        return dataclasses.replace(component, bonus=children[name])
+    return dataclasses.replace(component, parts=tuple(children.values()))
 
 
 def check_parts(component: Any, label: str) -> None:
     """Raise :class:`SettingError` where a setting of the component, or of a part of it, breaks its bounds."""
     check_settings(component, label)
-    for name, child in _children(component).items():
+    for name, child in named_parts(component).items():
         check_parts(child, f"{label}.{name}")
-
-
-def _children(component: Any) -> dict[str, Any]:
-    """Parts of a bonus by their names, as the command line has them: ``e3b``, or ``rnd1`` and ``rnd2`` of two."""
-    parts = getattr(component, "parts", None) or tuple(filter(None, [getattr(component, "bonus", None)]))
-    return dict(zip(numbered([type(part).__name__.lower() for part in parts]), parts, strict=True))
 
 
 class Batch(NamedTuple):

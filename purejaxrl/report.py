@@ -23,7 +23,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from purejaxrl import expressions, files, metrics, runs, stats
-from purejaxrl.types import SettingError
+from purejaxrl.types import SettingError, check_new_path
 
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]  # Okabe & Ito: safe for colour blindness
 STYLE: Any = {
@@ -58,6 +58,10 @@ def write(folders: Sequence[Path], out: Path | None = None, *, title: str = "") 
     """
     if not folders:
         raise SettingError("runs: name at least one run's folder")
+    if out is not None and out.is_dir():
+        raise SettingError(f"out: {out} is a folder; name the page, such as {out / 'report.html'}")
+    if out is not None:
+        check_new_path(out, "out")
     data = _read([Path(folder) for folder in folders])
     if out is None:
         out = (data[0].folder if len(data) == 1 else data[0].folder.parent) / "report.html"
@@ -73,8 +77,6 @@ def write(folders: Sequence[Path], out: Path | None = None, *, title: str = "") 
         configs=[json.dumps(dataclasses.asdict(run.config), indent=2) for run in data],
         versions=data[0].summary.get("versions", {}),
     )
-    if out.is_dir():
-        raise SettingError(f"out: {out} is a folder; name the page, such as {out / 'report.html'}")
     out.parent.mkdir(parents=True, exist_ok=True)
     with files.replacing(out) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -8,13 +8,15 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import numpy as np
 
-from purejaxrl.types import SettingError, check_choice, check_int
+from purejaxrl.types import SettingError, check_choice, check_int, check_number, shown
 
 Configuration = dict[str, Any]
+MOST_RUNS = 1_000_000  # in one sweep; a typing error of more would fill the memory before anything is refused
 CALL = re.compile(r"(\w+)\((.*)\)")
 
 
@@ -62,8 +64,7 @@ class Choice:
     values: tuple[Any, ...]
 
     def __post_init__(self):
-        if not self.values:
-            raise SettingError("Choice.values is empty: name at least one")
+        listed("Choice.values", self.values)
 
     def draw(self, generator: np.random.Generator, count: int) -> list[Any]:
         return [self.values[index] for index in generator.integers(len(self.values), size=count)]
@@ -86,15 +87,18 @@ def configurations(search: Any, samples: int | None = None, seed: int = 0) -> li
       SettingError: (a ValueError) where that is empty or contradicts itself, with what would be right.
     """
     if isinstance(search, Mapping):
+        check_fields(search)
         random = any(hasattr(values, "draw") for values in search.values())
         if random != (samples is not None):
             wrong = "search has distributions: say how many to draw" if random else "search is a grid, without draws"
-            raise SettingError(f"samples: {wrong}, got {samples}")
+            raise SettingError(f"samples: {wrong}, got {shown(samples)}")
         return draw(search, samples, seed) if random and samples is not None else _grid(search)
     if not isinstance(search, Sequence) or isinstance(search, str) or not all(isinstance(c, Mapping) for c in search):
-        raise SettingError(f"search must be a mapping of fields or a sequence of configurations, got {search!r}")
+        raise SettingError(f"search must be a mapping of fields or a sequence of configurations, got {shown(search)}")
     if samples is not None:
-        raise SettingError(f"samples: search names its configurations, none is drawn, got {samples}")
+        raise SettingError(f"samples: search names its configurations, none is drawn, got {shown(samples)}")
+    for one in search:
+        check_fields(one)
     return _unique([dict(one) for one in search])
 
 
@@ -112,11 +116,15 @@ def corners(search: Mapping[str, Any]) -> list[Configuration]:
 
 def _grid(search: Mapping[str, Any]) -> list[Configuration]:
     fields = {name: listed(name, values) for name, values in search.items()}
+    if (count := math.prod(map(len, fields.values()))) > MOST_RUNS:
+        raise SettingError(
+            f"search: a grid of {count:,} configurations, more than {MOST_RUNS:,}: draw some, with samples"
+        )
     return _unique([dict(zip(fields, point, strict=True)) for point in itertools.product(*fields.values())])
 
 
 def draw(search: Mapping[str, Any], samples: int, seed: int) -> list[Configuration]:
-    check_int(samples, "samples", ge=1)
+    check_int(samples, "samples", ge=1, le=MOST_RUNS)
     check_int(seed, "search_seed", ge=0)
     columns = {}
     for number, (name, values) in enumerate(search.items()):
@@ -135,10 +143,19 @@ def listed(name: str, values: Any) -> list[Any]:
     if isinstance(values, np.ndarray):
         values = values.tolist()
     if isinstance(values, (str, bytes)) or not isinstance(values, Sequence):
-        raise SettingError(f"search: {name} must be a list of values or a distribution, got {values!r}")
-    if not values:
-        raise SettingError(f"search: {name} has no values")
+        raise SettingError(f"search: {name} must be a list of values or a distribution, got {shown(values)}")
+    if not 1 <= len(values) <= MOST_RUNS:
+        raise SettingError(f"search: {name} must have 1 to {MOST_RUNS:,} values, got {len(values):,}")
     return [value.item() if isinstance(value, np.generic) else value for value in values]
+
+
+def check_fields(search: Mapping[Any, Any]) -> None:
+    """Raise :class:`SettingError` where a field is no word, or is searched over a class."""
+    for name, values in search.items():
+        if not isinstance(name, str):
+            raise SettingError(f"search: fields go by their names, such as 'algo.gamma', got {shown(name)}")
+        if isinstance(values, type):
+            raise SettingError(f"search: {name} must be an instance: {values.__name__}(...), not {values.__name__}")
 
 
 def _unique(found: list[Configuration]) -> list[Configuration]:
@@ -151,16 +168,17 @@ def _unique(found: list[Configuration]) -> list[Configuration]:
             odd = sorted(one.keys() ^ found[0].keys())
             raise SettingError(f"search: configuration {number} differs from the first in its fields: {', '.join(odd)}")
         if repr(one) in seen:
-            raise SettingError(f"search names a configuration twice: {one}")
+            raise SettingError(f"search names a configuration twice: {shown(one)}")
         seen.add(repr(one))
     return found
 
 
 def _check_range(distribution: Any) -> None:
     name, low, high = type(distribution).__name__, distribution.low, distribution.high
-    numbers = all(isinstance(bound, (int, float)) and not isinstance(bound, bool) for bound in (low, high))
-    if not numbers or not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise SettingError(f"{name} needs two finite numbers low < high, got {low!r} and {high!r}")
+    for bound, value in (("low", low), ("high", high)):
+        check_number(value, f"{name}.{bound}")
+    if not low < high:
+        raise SettingError(f"{name} needs low < high, got {shown(low)} and {shown(high)}")
 
 
 # --- as text ----------------------------------------------------------------------------------------------------------
@@ -175,7 +193,7 @@ def parse(text: str) -> tuple[str, Any]:
     name, equals, values = (part.strip() for part in text.partition("="))
     if not name or not equals or not values:
         raise SettingError(
-            f"search: {text!r} is none; write 'algo.learning_rate=1e-4,1e-3' or 'bonus.coef=loguniform(0.01,10)'"
+            f"search: {shown(text)} is none; write 'algo.learning_rate=1e-4,1e-3' or 'bonus.coef=loguniform(0.01,10)'"
         )
     return name, parse_values(values)
 
@@ -197,6 +215,18 @@ def _list(text: str) -> list[Any]:
     """Values between commas: JSON's numbers, truth values and lists (as tuples), or words."""
     try:
         values = json.loads(f"[{text}]")
-    except ValueError:
-        values = [word.strip() for word in text.split(",")]
+    except (ValueError, RecursionError):
+        values = [_value(word.strip()) for word in text.split(",")]
+        if "" in values:
+            raise SettingError(f"search: {shown(text)} has nothing between two commas, or at an end") from None
     return [tuple(value) if isinstance(value, list) else value for value in values]
+
+
+def _value(word: str) -> Any:
+    """A word as the number or truth value that Python reads in it, as in ``.5`` and ``True``, or as it is."""
+    if word in ("True", "False"):
+        return word == "True"
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(word)
+    return word

@@ -10,8 +10,8 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from purejaxrl.devices import AXIS
-from purejaxrl.train import Result, Train, TrainState
-from purejaxrl.types import Array, Metrics, PyTree, SettingError, check_int, is_key, to_numpy
+from purejaxrl.train import Result, Train, TrainState, check_state
+from purejaxrl.types import Array, Metrics, PyTree, SettingError, check_int, check_key, is_key, shown, to_numpy
 
 
 def shard(train: Train, mesh: Mesh | None = None) -> Sharded:
@@ -36,6 +36,10 @@ def shard(train: Train, mesh: Mesh | None = None) -> Sharded:
     """
     if not isinstance(train, Train):
         raise SettingError(f"train must be what purejaxrl.make_train returns, got {type(train).__name__}")
+    if not (mesh is None or isinstance(mesh, Mesh)):
+        raise SettingError(
+            f"mesh must be a jax.sharding.Mesh, such as jax.make_mesh((2,), ('envs',)), got {shown(mesh)}"
+        )
     devices = np.asarray(jax.devices()) if mesh is None else mesh.devices
     if devices.ndim != 1:
         raise SettingError(f"mesh must have one axis, got {dict(mesh.shape)}" if mesh else "mesh must have one axis")
@@ -83,6 +87,7 @@ class Sharded:
 
     def init(self, key: Array) -> TrainState:
         """The state before the first update, a bonus's warm-up done; `key` as for :meth:`__call__`."""
+        check_key(key)
         # On the host a key belongs to no device, and each process brings the same one.
         impl = jax.random.key_impl(key) if is_key(key) else None
         data = np.asarray(jax.random.key_data(key) if is_key(key) else key)
@@ -96,6 +101,7 @@ class Sharded:
         of several processes each must have all of it.
         """
         check_int(num_updates, "num_updates", ge=1)
+        check_state(state)
         leaves = list(map(_bring, jax.tree.leaves(state), jax.tree.leaves(self.shardings)))
         with jax.set_mesh(self.mesh):
             leaves, metrics = self._advance(leaves, num_updates)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from purejaxrl.distributions import Categorical, MultiCategorical
-from purejaxrl.types import SettingError, Spec, is_key
+from purejaxrl.types import LARGEST_INT, SettingError, Spec, is_key, shown
 
 Array = jax.Array
 PyTree = Any
@@ -92,17 +93,39 @@ def action_mask(env: Any, env_params: Any, state: PyTree) -> Array | None:
     return env.action_mask(state, env_params) if hasattr(env, "action_mask") else None
 
 
-def check_protocol(env: Any) -> None:
-    """Raise :class:`SettingError` unless `env` has what the loop calls; :func:`purejaxrl.check_env` tries it out."""
-    if isinstance(env, str):
-        raise SettingError(f"env must be an environment, got an id: use env, env_params = purejaxrl.make({env!r})")
-    if isinstance(env, tuple):
-        raise SettingError("env must be one environment, got a tuple: purejaxrl.make returns (env, env_params)")
-    if isinstance(env, type):
-        raise SettingError(f"env must be an instance: {env.__name__}(), not {env.__name__}")
-    missing = [name for name in ("step_env", "reset_env", "is_truncated", "action_space") if not hasattr(env, name)]
-    if missing:
-        raise SettingError(f"env must be a gymnax environment; {type(env).__name__} has no {', '.join(missing)}")
+def check_params(env: Any, env_params: PyTree) -> PyTree:
+    """`env_params`, or the environment's defaults where they are None.
+
+    Raises:
+      SettingError: where they are none of this environment's, or hold what cannot be traced.
+    """
+    if not hasattr(env, "default_params"):
+        if env_params is None:
+            raise SettingError(f"{type(env).__name__} has no default_params: add them, or pass env_params")
+    elif env_params is None:
+        return env.default_params
+    elif not isinstance(env_params, type(env.default_params)):
+        wanted = f"those of {type(env).__name__}, as env.default_params"
+        raise SettingError(f"env_params must be {wanted}, got {shown(env_params)}")
+    for error in params_errors(env_params):
+        raise SettingError(error)
+    return env_params
+
+
+def params_errors(params: PyTree) -> Iterator[str]:
+    """Parameters are numbers, since whole sweeps of them are traced: what is wrong with these."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        name = f"env_params{jax.tree_util.keystr(path)}"
+        is_number = isinstance(leaf, (bool, int, float, complex)) or hasattr(leaf, "dtype")
+        if not path and not is_number:
+            yield f"{name} is no pytree but a {type(leaf).__name__}: decorate its class with flax.struct.dataclass"
+        elif not is_number:
+            yield (
+                f"{name} is {shown(leaf)}, no number: make it an argument of the constructor, or declare it with "
+                "flax.struct.field(pytree_node=False)"
+            )
+        elif isinstance(leaf, int) and abs(leaf) > LARGEST_INT:
+            yield f"{name} must be an int32, at most {LARGEST_INT}, got {shown(leaf)}"
 
 
 def make_spec(env: Any, env_params: Any, *, num_envs: int, num_steps: int, num_updates: int, **more: Any) -> Spec:

@@ -20,6 +20,7 @@ import os
 import shutil
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,16 +32,26 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from purejaxrl import engines, envs, folders, metrics, processes, runs
+from purejaxrl import engines, envs, folders, intrinsic, metrics, processes, runs
 from purejaxrl.lanes import Parked
 from purejaxrl.populations import Point, Program, Setup, is_number, labelled, peak_memory, replaced
 from purejaxrl.progress import Progress
 from purejaxrl.results import RETURN, Sweep, directions
-from purejaxrl.search import Configuration, configurations, corners
-from purejaxrl.trackers import Tracker, closing
+from purejaxrl.search import MOST_RUNS, Configuration, configurations, corners
+from purejaxrl.trackers import Tracker, check_trackers, closing
 from purejaxrl.train import Train
 from purejaxrl.tuning import Tuner
-from purejaxrl.types import SettingError, check_choice, check_int, check_number
+from purejaxrl.types import (
+    LEARNER,
+    SettingError,
+    check_choice,
+    check_component,
+    check_int,
+    check_new_path,
+    check_number,
+    check_protocol,
+    shown,
+)
 
 Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
 PLAN = "sweep.json"
@@ -97,9 +108,10 @@ class Base:
                 continue
             if "." not in name:
                 check_choice(name, [*RUN_FIELDS, "algo.…", "bonus.…", "env.…"], "search")
-            if setup.is_traced(name) and all(is_number(one[name]) for one in found):
+            is_env = name.startswith("env.")
+            if setup.is_traced(name) and (is_env or all(is_number(one[name]) for one in found)):
                 traced.append(name)
-            elif name.startswith("env."):
+            elif is_env:
                 raise SettingError(f"search: {name} shapes the environment: give env by its id to search it")
         return traced
 
@@ -107,13 +119,22 @@ class Base:
         return list(envs.constructor_settings(self.env)) if isinstance(self.env, str) else []
 
 
-def make_base(env: Any, env_params: Any, env_settings: Any, *others: Any) -> Base:
+def make_base(env: Any, env_params: Any, env_settings: Any, learner: Any, bonus: Any, *others: Any) -> Base:
     """A Base of its fields in order, where they fit together."""
+    if env_settings is not None and not (
+        isinstance(env_settings, Mapping) and all(isinstance(name, str) for name in env_settings)
+    ):
+        raise SettingError(f"env_settings must map names to values, got {shown(env_settings)}")
     if env_settings and not isinstance(env, str):
         raise SettingError("env_settings belong to an environment given by its id")
     if env_params is not None and isinstance(env, str):
         raise SettingError("env_params belong to an environment that is no id: use env_settings")
-    return Base(env, env_params, dict(env_settings or {}), *others)
+    if not isinstance(env, str):
+        check_protocol(env)
+    check_component(learner, "algo", LEARNER)
+    if bonus is not None:
+        intrinsic.check(bonus)
+    return Base(env, env_params, dict(env_settings or {}), learner, bonus, *others)
 
 
 @dataclasses.dataclass
@@ -202,11 +223,10 @@ def sweep(
         nothing in `out` is touched.
     """
     base = make_base(env, env_params, env_settings, learner, bonus, num_envs, total_steps, visits, resets)
-    numbers = list(range(seeds)) if isinstance(seeds, int) and not isinstance(seeds, bool) else list(_sequence(seeds))
-    if not numbers:
-        raise SettingError(f"seeds must be >= 1, or a sequence of seeds, got {seeds!r}")
-    for seed in numbers:
-        check_int(seed, "seeds", ge=0, le=2**31 - 1)
+    numbers = _seed_numbers(seeds)
+    for value, label, least in ((batch, "batch", 1), (workers, "workers", 1), (search_seed, "search_seed", 0)):
+        check_int(value, label, ge=least)
+    check_trackers(trackers)
     if num_lanes is not None:
         check_int(num_lanes, "num_lanes", ge=1)
     if memory_gb is not None:
@@ -215,11 +235,12 @@ def sweep(
     if sampler is None and goals != RETURN:
         raise SettingError("objectives are for a sampler; without one leave them out: Sweep.pareto compares by any")
     if on is not None:
-        _check_engine(on, workers, out, halving)
+        _check_engine(on, out, halving)
     progress = progress or (Progress() if processes.is_first() else Progress(Console(quiet=True)))
-    folder = None if out is None else Path(out)
+    folder = None if out is None else check_new_path(out, "out")
     if sampler is None:
         known = configurations(search, samples, search_seed)
+        _check_runs(len(known), numbers)
         checked = _buckets(base, known, numbers, say=progress.say)
         proposed: _Proposals = _Fixed(known)
         stages = {"rungs": list(halving.rungs), "keep": halving.keep} if halving.rungs else {}
@@ -227,6 +248,7 @@ def sweep(
     else:
         journal = None if folder is None else folder / "journal.log"
         proposed = Tuner(search, samples, batch, sampler, search_seed, journal, goals)
+        _check_runs(samples or 0, numbers)
         # Every value of a list, and the ends of every range: what they shape is checked before anything is written.
         _check_metrics(goals, _buckets(base, corners(search), numbers, say=progress.say)[0].train)
         checked = None
@@ -279,9 +301,8 @@ def _halving(rungs: Any, keep: Any, sampler: Any) -> Halving:
     return Halving(tuple(map(float, rungs)), float(keep))
 
 
-def _check_engine(on: Any, workers: Any, out: Any, halving: Halving) -> None:
+def _check_engine(on: Any, out: Any, halving: Halving) -> None:
     processes.check_alone("a sweep with on")
-    check_int(workers, "workers", ge=1)
     engines.check(on)
     if out is None:
         raise SettingError("on: workers write into the sweep's folder: give out, a folder that all of them see")
@@ -289,10 +310,32 @@ def _check_engine(on: Any, workers: Any, out: Any, halving: Halving) -> None:
         raise SettingError("rungs stop runs within one process: leave out on, or rungs")
 
 
-def _sequence(seeds: Any) -> Sequence[Any]:
-    if isinstance(seeds, (str, bytes)) or not isinstance(seeds, (Sequence, np.ndarray)):
-        raise SettingError(f"seeds must be an integer or a sequence of them, got {seeds!r}")
-    return [int(seed) if isinstance(seed, np.integer) else seed for seed in seeds]
+def _check_runs(count: int, seeds: Sequence[int]) -> None:
+    if count * len(seeds) > MOST_RUNS:
+        raise SettingError(
+            f"seeds: {count:,} configurations of {len(seeds):,} seeds each are more than {MOST_RUNS:,} runs: take fewer"
+        )
+
+
+def _seed_numbers(seeds: Any) -> list[int]:
+    """The seeds that are meant: so many from 0 on, or these."""
+    if isinstance(seeds, (int, np.integer)) and not isinstance(seeds, bool):
+        check_int(seeds, "seeds", ge=1, le=MOST_RUNS)
+        return list(range(seeds))
+    if (
+        isinstance(seeds, (str, bytes))
+        or not isinstance(seeds, (Sequence, np.ndarray))
+        or getattr(seeds, "ndim", 1) != 1
+    ):
+        raise SettingError(f"seeds must be an integer or a sequence of them, got {shown(seeds)}")
+    if not 1 <= len(seeds) <= MOST_RUNS:
+        raise SettingError(f"seeds must be 1 to {MOST_RUNS:,} of them, got {len(seeds):,}")
+    for seed in seeds:
+        check_int(seed, "seeds", ge=0)
+    found = [int(seed) for seed in seeds]
+    if twice := [seed for seed, count in Counter(found).items() if count > 1]:
+        raise SettingError(f"seeds must differ: {twice[0]} stands there twice")
+    return found
 
 
 def _buckets(

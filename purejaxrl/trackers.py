@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from purejaxrl.types import SettingError, check_choice
+from purejaxrl.types import SettingError, check_choice, shown
 
 Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
 NO_METRICS = ("config_id", "seed", "update", "env_steps", "parent", "rung")
@@ -140,6 +140,16 @@ def make(names: Sequence[str], out: Path) -> list[Tracker]:
         "trackio": lambda: Trackio(out),
     }
     return [makers[name]() for name in dict.fromkeys(names)]
+
+
+def check_trackers(trackers: Sequence[Tracker]) -> None:
+    """Raise :class:`SettingError` unless each of them is a tracker."""
+    if isinstance(trackers, str) or not isinstance(trackers, Sequence):
+        raise SettingError(f"trackers must be a sequence of them, got {shown(trackers)}")
+    for number, tracker in enumerate(trackers):
+        if isinstance(tracker, type) or not all(callable(getattr(tracker, name, None)) for name in ("log", "close")):
+            wanted = "an object with the methods log and close, as purejaxrl.trackers.make(['jsonl'], out) gives them"
+            raise SettingError(f"trackers[{number}] must be {wanted}, got {shown(tracker)}")
 
 
 @contextmanager

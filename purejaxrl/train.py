@@ -16,7 +16,8 @@ from purejaxrl import intrinsic, stepping
 from purejaxrl import visits as ground_truth
 from purejaxrl.resets import FreshResets
 from purejaxrl.types import (
-    NORMALISERS,
+    LEARNER,
+    RESETS,
     Array,
     Bonus,
     Featured,
@@ -27,9 +28,11 @@ from purejaxrl.types import (
     SettingError,
     Spec,
     Transition,
-    check_choice,
+    check_component,
     check_int,
-    check_settings,
+    check_key,
+    check_protocol,
+    shown,
 )
 
 
@@ -51,6 +54,14 @@ class TrainState(struct.PyTreeNode):
     first_reward: Array  # int32 scalar, env_steps when a reward was positive for the first time; -1 before
     bonus_scale: Any  # intrinsic.Scale, statistics that the bonus is normalised by; None without a bonus
     visits: Any  # int32 [num_cells], how often each cell was arrived at, warm-up included; None when not asked for
+
+
+def check_state(state: Any) -> None:
+    """Raise :class:`SettingError` unless it is the state of one run."""
+    if not isinstance(state, TrainState):
+        raise SettingError(f"state must be Result.state, got {type(state).__name__}")
+    if runs := jnp.shape(state.update):
+        raise SettingError(f"state must be that of one run, got a batch of shape {runs}; jax.vmap over several")
 
 
 class Result(NamedTuple):
@@ -89,24 +100,26 @@ def make_train(
     Raises:
       SettingError: (a ValueError) where a setting is wrong, by its name. Traced numbers are not looked at.
     """
-    stepping.check_protocol(env)
-    _check_component(learner, "algo", ("init", "init_actor", "act", "update"))
+    check_protocol(env)
+    check_component(learner, "algo", LEARNER)
     check_int(getattr(learner, "num_steps", None), "algo.num_steps", ge=1)
-    warmup_steps = intrinsic.warmup_steps(bonus)
     if bonus is not None:
-        _check_component(bonus, "bonus", ("init", "observe", "reward", "update"))
-        check_choice(getattr(bonus, "normalise", "none"), NORMALISERS, "bonus.normalise")
-        check_int(warmup_steps, "bonus.warmup_steps", ge=0)
+        intrinsic.check(bonus)
     if resets is not None:
-        _check_component(resets, "resets", ("init", "observe", "reset"))
+        check_component(resets, "resets", RESETS)
     check_int(num_envs, "num_envs", ge=1)
-    check_int(total_steps, "total_steps", ge=1, le=2**31 - 1)
+    check_int(total_steps, "total_steps", ge=1)
     if visits is not None:
         if not (isinstance(visits, tuple) and len(visits) == 2 and callable(visits[0])):
-            raise SettingError(f"visits must be (cell_fn, num_cells), got {visits!r}")
+            raise SettingError(f"visits must be (cell_fn, num_cells), got {shown(visits)}")
         check_int(visits[1], "visits' num_cells", ge=1)
-    env_params = env.default_params if env_params is None else env_params
+    env_params = stepping.check_params(env, env_params)
+    if visits is not None:
+        cell = jax.eval_shape(lambda: jnp.asarray(visits[0](stepping.reset(env, env_params, jax.random.key(0))[1])))
+        if cell.shape:
+            raise SettingError(f"visits' cell_fn must give one state one integer, got an array of shape {cell.shape}")
 
+    warmup_steps = intrinsic.warmup_steps(bonus)
     warmup = 0 if warmup_steps == 0 else max(warmup_steps // num_envs, 1)
     per_update = num_envs * learner.num_steps
     num_updates = (total_steps - warmup * num_envs) // per_update
@@ -155,6 +168,7 @@ class Train:
 
     def init(self, key: Array) -> TrainState:
         """The state before the first update, a bonus's warm-up done."""
+        check_key(key)
         key, learner_key, bonus_key, actor_key, resets_key, env_key, warmup_key = jax.random.split(key, 7)
         state = self._start(key, bonus_key, resets_key, env_key).replace(
             learner=self.learner.init(learner_key, self.learner_spec),
@@ -194,6 +208,7 @@ class Train:
         Schedules end with the run's own number of updates: going on beyond it keeps their last value.
         """
         check_int(num_updates, "num_updates", ge=1)
+        check_state(state)
         return jax.lax.scan(lambda state, _: self._update(state), state, length=num_updates)
 
     def _update(self, state: TrainState) -> tuple[TrainState, Metrics]:
@@ -406,13 +421,3 @@ def _check_fit(component: Any, spec: Spec) -> None:
     """Let a component that has a `check` say whether it fits."""
     if hasattr(component, "check"):
         component.check(spec)
-
-
-def _check_component(component: Any, name: str, methods: tuple[str, ...]) -> None:
-    if isinstance(component, type):
-        raise SettingError(f"{name} must be an instance: {component.__name__}(), not {component.__name__}")
-    missing = [method for method in methods if not callable(getattr(component, method, None))]
-    if missing:
-        raise SettingError(f"{name}: {type(component).__name__} has no {', '.join(missing)} (see purejaxrl.types)")
-    if dataclasses.is_dataclass(component):
-        check_settings(component, name)

@@ -37,7 +37,8 @@ class Tuner:
         self.optuna = _optuna()
         if not isinstance(space, Mapping) or not space:
             raise SettingError("search must map fields to distributions or lists, where a sampler proposes")
-        check_int(samples, "samples", ge=1)
+        search.check_fields(space)
+        check_int(samples, "samples", ge=1, le=search.MOST_RUNS)
         check_int(batch, "batch", ge=1)
         check_int(seed, "search_seed", ge=0)
         self.samples, self.batch, self.seed, self.directions = samples, batch, seed, directions

@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
+import operator
+import os
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -26,6 +30,8 @@ StartFn = Callable[[Array], tuple[PyTree, PyTree]]
 RewardFn = Callable[["Transition", PyTree], Array]
 
 NORMALISERS = ("none", "std", "return_std")  # what a bonus is divided by: nothing, its std, the std of its return
+LARGEST_INT = 2**31 - 1  # sizes and counters are int32
+MOST_SHOWN = 80  # characters of a value in a message
 
 
 class SettingError(ValueError):
@@ -248,6 +254,37 @@ def static(
     return struct.field(pytree_node=False, default=default, metadata=metadata)
 
 
+LEARNER = ("init", "init_actor", "act", "update")
+BONUS = ("init", "observe", "reward", "update")
+RESETS = ("init", "observe", "reset")
+
+
+def check_protocol(env: Any) -> None:
+    """Raise :class:`SettingError` unless `env` has what the loop calls; :func:`purejaxrl.check_env` tries it out."""
+    if isinstance(env, str):
+        raise SettingError(f"env must be an environment, got an id: use env, env_params = purejaxrl.make({env!r})")
+    if isinstance(env, tuple):
+        raise SettingError("env must be one environment, got a tuple: purejaxrl.make returns (env, env_params)")
+    if isinstance(env, type):
+        raise SettingError(f"env must be an instance: {env.__name__}(), not {env.__name__}")
+    needed = ("step_env", "reset_env", "is_truncated", "action_space", "observation_space")
+    missing = [name for name in needed if not hasattr(env, name)]
+    if missing:
+        raise SettingError(f"env must be a gymnax environment; {type(env).__name__} has no {', '.join(missing)}")
+
+
+def check_component(component: Any, name: str, methods: tuple[str, ...]) -> None:
+    """Raise :class:`SettingError` unless `component` has these methods, and its settings are within their bounds."""
+    if isinstance(component, type):
+        raise SettingError(f"{name} must be an instance: {component.__name__}(), not {component.__name__}")
+    missing = [method for method in methods if not callable(getattr(component, method, None))]
+    if missing:
+        kind = type(component).__name__
+        raise SettingError(f"{name}: {kind} has no {', '.join(missing)} (see purejaxrl.types), got {shown(component)}")
+    if dataclasses.is_dataclass(component):
+        check_settings(component, name)
+
+
 def check_settings(component: Any, name: str) -> None:
     """Raise :class:`SettingError` where a field of `component` breaks the bounds it was declared with.
 
@@ -258,51 +295,133 @@ def check_settings(component: Any, name: str) -> None:
         if meta.get("choices"):
             check_choice(value, meta["choices"], label)
         elif "bounds" in meta:
-            kind = "number" if meta["pytree_node"] else getattr(field.type, "__name__", field.type)
-            if kind == "bool" and not isinstance(value, bool):
-                raise SettingError(f"{label} must be True or False, got {value!r}")
-            if kind == "int":
-                check_int(value, label, ge=meta["bounds"][1])
+            kind = "number" if meta["pytree_node"] else str(getattr(field.type, "__name__", field.type))
+            _, ge, _, le = meta["bounds"]
+            if kind == "bool":
+                check_bool(value, label)
+            elif kind == "int":
+                check_int(value, label, ge=ge, le=LARGEST_INT if le is None else le)
                 if meta.get("power_of_two") and value & (value - 1):
                     raise SettingError(f"{label} must be a power of two, got {value}")
-            if kind in ("number", "float"):
+            elif kind in ("number", "float"):
+                if kind == "float" and isinstance(value, (jax.Array, np.ndarray)):  # a tracer, too
+                    raise SettingError(f"{label} must be a Python number (it shapes the program), got {shown(value)}")
                 check_number(value, label, *meta["bounds"])
-            if str(kind).startswith("tuple") and not _are_sizes(value):
-                raise SettingError(f"{label} must be a tuple of positive layer sizes, got {value!r}")
+            elif kind.startswith("tuple") and not _are_sizes(value):
+                raise SettingError(f"{label} must be a tuple of positive layer sizes, got {shown(value)}")
 
 
 def _are_sizes(value: Any) -> bool:
-    return isinstance(value, tuple) and len(value) > 0 and all(type(size) is int and size > 0 for size in value)
+    sizes = isinstance(value, tuple) and all(_is_int(size) and 0 < size <= LARGEST_INT for size in value)
+    return sizes and len(value) > 0
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def is_real(value: Any) -> bool:
+    """Whether it is a real number, or an array of them: Python's, NumPy's or JAX's, and no truth value."""
+    if hasattr(value, "dtype"):
+        return jnp.issubdtype(value.dtype, jnp.floating) or jnp.issubdtype(value.dtype, jnp.integer)
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def check_like(value: Any, default: Any, label: str, *, ge: int | None = None) -> None:
+    """Raise :class:`SettingError` unless `value` is what its default is: a truth value, an integer, a number, a word.
+
+    `ge` is a bound of integers. Defaults of other kinds say nothing.
+    """
+    if isinstance(default, bool):
+        check_bool(value, label)
+    elif isinstance(default, int):
+        check_int(value, label, ge=ge)
+    elif isinstance(default, float):
+        check_number(value, label)
+    elif isinstance(default, str) and not isinstance(value, str):
+        raise SettingError(f"{label} must be a word like {default!r}, got {shown(value)}")
+
+
+def check_bool(value: Any, label: str) -> None:
+    """Raise :class:`SettingError` unless `value` is True or False."""
+    if not isinstance(value, bool):
+        raise SettingError(f"{label} must be True or False, got {shown(value)}")
 
 
 def check_number(value: Any, label: str, gt=None, ge=None, lt=None, le=None) -> None:
-    """Raise :class:`SettingError` unless `value` is a tracer or one finite number within the bounds."""
+    """Raise :class:`SettingError` unless `value` is a tracer or one finite number within the bounds.
+
+    In float32 as well, which it becomes: there 1e-50 is 0, 1 - 1e-9 is 1 and 1e39 is infinite.
+    """
     if isinstance(value, Tracer):
         return
+    if not is_real(value):
+        raise SettingError(f"{label} must be a number, got {shown(value)}")
+    if np.ndim(value):
+        raise SettingError(
+            f"{label} must be one number, got shape {np.shape(value)}; jax.vmap over several values instead"
+        )
     try:
-        array = np.asarray(value, dtype=np.float64)
-        right = not isinstance(value, (bool, str, bytes))
-    except (TypeError, ValueError):
-        array, right = np.zeros(()), False
-    if not right:
-        raise SettingError(f"{label} must be a number, got {value!r}")
-    if array.ndim:
-        raise SettingError(f"{label} must be one number, got shape {array.shape}; jax.vmap over several values instead")
-    bounds = [(gt, ">", array.__gt__), (ge, ">=", array.__ge__), (lt, "<", array.__lt__), (le, "<=", array.__le__)]
-    if not np.isfinite(array) or not all(holds(bound) for bound, _, holds in bounds if bound is not None):
-        wanted = " and ".join(f"{sign} {bound:g}" for bound, sign, _ in bounds if bound is not None)
-        raise SettingError(f"{label} must be finite{wanted and f' and {wanted}'}, got {value}")
+        exact = float(value)
+    except OverflowError:  # of an integer
+        exact = math.inf
+    limits = [(gt, ">", operator.gt), (ge, ">=", operator.ge), (lt, "<", operator.lt), (le, "<=", operator.le)]
+    limits = [limit for limit in limits if limit[0] is not None]
+    dtype = np.dtype(jnp.result_type(float))
+    for kind in (np.dtype(float), dtype):
+        with np.errstate(over="ignore"):
+            found, *bounds = np.asarray([exact, *(bound for bound, *_ in limits)], kind)
+        fits = all(holds(found, bound) for bound, (*_, holds) in zip(bounds, limits, strict=True))
+        if not (np.isfinite(found) and fits):
+            wanted = "".join(f" and {sign} {bound:g}" for bound, sign, _ in limits)
+            rounded = "" if kind.itemsize == 8 else f", which is {found:g} in {dtype}"
+            raise SettingError(f"{label} must be finite{wanted}, got {shown(_plain(value))}{rounded}")
 
 
-def check_int(value: Any, label: str, *, ge: int | None = None, le: int | None = None) -> None:
+def check_int(value: Any, label: str, *, ge: int | None = None, le: int | None = LARGEST_INT) -> None:
     """Raise :class:`SettingError` unless `value` is a Python (or NumPy) integer within the bounds."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+    if not _is_int(value):
         hint = " (it shapes the program, so it cannot be traced)" if isinstance(value, Tracer) else ""
-        raise SettingError(f"{label} must be an integer{hint}, got {value!r}")
+        raise SettingError(f"{label} must be an integer{hint}, got {shown(value)}")
     if ge is not None and value < ge:
-        raise SettingError(f"{label} must be >= {ge}, got {value}")
+        raise SettingError(f"{label} must be >= {ge}, got {shown(_plain(value))}")
     if le is not None and value > le:
-        raise SettingError(f"{label} must be <= {le}, got {value}")
+        raise SettingError(f"{label} must be <= {le}, got {shown(_plain(value))}")
+
+
+def check_key(key: Any, label: str = "key") -> None:
+    """Raise :class:`SettingError` unless `key` is one of JAX's random keys, or a tracer of one."""
+    shape = getattr(key, "shape", None)
+    raw = getattr(key, "dtype", None) == np.uint32 and shape is not None and len(shape) == 1
+    if not (raw or (is_key(key) and shape == ())):
+        found = shown(key) if shape is None else f"an array of {key.dtype} and shape {shape}"
+        raise SettingError(f"{label} must be one key, such as jax.random.key(0), got {found}; jax.vmap over several")
+
+
+def check_path(value: Any, label: str) -> Path:
+    """The path, or :class:`SettingError` where no file can have it."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise SettingError(f"{label} must be a path, got {shown(value)}")
+    path = Path(value)
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:  # too long, a NUL, a folder that is closed to us
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise SettingError(f"{label}: {shown(str(value))} is no path that can be used: {reason}") from None
+    return path
+
+
+def check_new_path(value: Any, label: str) -> Path:
+    """The path, or :class:`SettingError` where nothing can be made there: below a file, or where we may not write."""
+    path = check_path(value, label)
+    above = next(place for place in ([path] if path.is_dir() else path.absolute().parents) if place.exists())
+    if not above.is_dir():
+        raise SettingError(f"{label}: {path} cannot be made: {above} is no folder")
+    if not os.access(above, os.W_OK):
+        raise SettingError(f"{label}: {path} cannot be made: {above} cannot be written")
+    return path
 
 
 def check_minibatches(value: int, label: str, spec: Spec, *, whole_envs: bool = False) -> None:
@@ -334,11 +453,30 @@ def check_action_space(spec: Spec, learner: str, **kinds: str) -> None:
 def check_choice(value: Any, choices: Iterable[str], label: str) -> None:
     """Raise :class:`SettingError` unless `value` is one of `choices`; the message offers the nearest."""
     choices = list(choices)
-    if value not in choices:
-        near = nearest(str(value), choices)
-        shown = near or (choices if len(choices) <= 12 else [])
-        hint = f"; did you mean {' or '.join(near)}?" if near else f"; choose from {', '.join(shown)}" if shown else ""
-        raise SettingError(f"{label}: unknown value {value!r}{hint}")
+    if isinstance(value, str) and value in choices:
+        return
+    if near := nearest(value[:MOST_SHOWN] if isinstance(value, str) else shown(value), choices):
+        hint = f"did you mean {' or '.join(near)}?"
+    elif choices:
+        more = f" and {len(choices) - 12} more" if len(choices) > 12 else ""
+        hint = f"choose from {', '.join(choices[:12])}{more}"
+    else:
+        hint = "there are none"
+    raise SettingError(f"{label}: unknown value {shown(value)}; {hint}")
+
+
+def shown(value: Any) -> str:
+    """A value in a message: in one line, and cut where it is long."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # an integer of more digits than Python writes
+        text = f"{type(value).__name__} that is too long to show"
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 4]} ..."
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy's or JAX's as Python's."""
+    return value.item() if hasattr(value, "item") else value
 
 
 def nearest(word: str, words: Iterable[str], count: int = 3) -> list[str]:

@@ -263,12 +263,3 @@ def test_registered_environments(env_id):
     if env_id in OURS:
         assert not errors
         assert len(hints) == (env_id in REGISTERED)
-
-
-def test_what_cannot_be_checked_is_refused():
-    with pytest.raises(SettingError, match="got an id"):
-        purejaxrl.check_env("CartPole-v1")
-    with pytest.raises(SettingError, match="num_steps must be >= 1"):
-        purejaxrl.check_env(Sound(), num_steps=0)
-    with pytest.raises(SettingError, match="has no default_params"):
-        purejaxrl.check_env(broken({"default_params": property(lambda self: self.nothing)}))

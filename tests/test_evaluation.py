@@ -6,7 +6,6 @@ import pytest
 
 import purejaxrl
 from purejaxrl.algos import PPO
-from purejaxrl.types import SettingError
 
 LEARNER = PPO(num_steps=8, hidden=(8,))
 
@@ -92,23 +91,3 @@ def test_the_same_key_as_training_s_gives_other_episodes():
     jax.effects_barrier()
     assert seen
     assert not training & set(seen)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"num_episodes": 0}, "num_episodes must be >= 1"),
-        ({"max_steps": 0}, "max_steps must be >= 1"),
-        ({"state": 3}, "state must be Result.state, got int"),
-        ({"env": "CartPole-v1"}, "env must be an environment"),
-    ],
-)
-def test_bad_input(change, message):
-    arguments = {"env": probes.Clock(), "state": None, "num_episodes": 2, "max_steps": None} | change
-    if arguments["state"] is None:
-        arguments["state"] = trained(probes.Clock())
-    with pytest.raises(SettingError, match=message):
-        purejaxrl.evaluate(
-            arguments["env"], LEARNER, arguments["state"], jax.random.key(0), arguments["num_episodes"],
-            max_steps=arguments["max_steps"],
-        )  # fmt: skip

@@ -156,23 +156,3 @@ assert again.complete and again.frame.equals(whole.frame)
 """
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=200, env=os.environ | flags)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"members": 1}, "members must be >= 2"),
-        ({"interval": 0}, "interval must be >= 1"),
-        ({"interval": 8 * 32}, "interval must be less than total_steps"),
-        ({"quantile": 0.6}, "quantile must be"),
-        ({"perturb": 1.0}, "perturb must be"),
-        ({"resample": 1.5}, "resample must be"),
-        ({"search": {}}, "search must map fields"),
-        ({"search": {"algo.learning_rat": [0.1]}}, "learning_rate"),
-        ({"search": {"algo.num_epochs": [1, 2]}}, "algo.num_epochs shapes the program"),
-        ({"search": {"algo.learning_rate": [0.1, -1.0]}}, "algo.learning_rate must be"),
-    ],
-)
-def test_bad_settings_are_refused(settings, message):
-    with pytest.raises(SettingError, match=message):
-        train(**settings)

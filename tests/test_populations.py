@@ -11,8 +11,8 @@ from rich.console import Console
 
 from purejaxrl import lanes
 from purejaxrl.algos import PPO
-from purejaxrl.bonuses import RND, Counts
-from purejaxrl.populations import Point, Program, Setup
+from purejaxrl.bonuses import E3B, RND, SOFE, Counts
+from purejaxrl.populations import Point, Program, Setup, replaced
 from purejaxrl.progress import Progress
 from purejaxrl.types import SettingError
 
@@ -103,3 +103,9 @@ def test_an_interrupt_ends_it():
 def test_what_cannot_be_searched_is_refused(field, message):
     with pytest.raises(SettingError, match=message):
         Program(setup(), [field], 1)
+
+
+def test_settings_of_what_is_wrapped_and_of_parts_are_replaced():
+    bonus = SOFE(bonus=E3B() * Counts())
+    assert replaced(bonus, ["product", "e3b", "ridge"], 0.5).bonus.parts[0].ridge == 0.5
+    assert replaced(SOFE(bonus=E3B()), ["e3b", "ridge"], 0.5).bonus.ridge == 0.5

@@ -251,20 +251,9 @@ def test_each_rung_leaves_the_best(tmp_path, monkeypatch):
         cartpole(out=tmp_path / "x", rungs=(0.25, 0.75), keep=0.4)
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"rungs": (0.5, 0.2)}, "rungs must grow, got 0.2 after 0.5"),
-        ({"rungs": (0.0,)}, "rungs must be finite and > 0"),
-        ({"rungs": (1.0,)}, "rungs must be"),
-        ({"rungs": 0.5}, "rungs must be shares of a run"),
-        ({"rungs": (0.5,), "keep": 1.0}, "keep must be"),
-        ({"rungs": (0.5,), "sampler": "tpe", "samples": 3}, "leave the sampler out"),
-    ],
-)
-def test_rungs_that_cannot_be(settings, message):
-    with pytest.raises(SettingError, match=message):
-        sweep(**settings)
+def test_rungs_are_for_configurations_that_are_there_at_first():
+    with pytest.raises(SettingError, match="leave the sampler out"):
+        sweep(rungs=(0.5,), sampler="tpe", samples=3)
 
 
 def test_ids_and_constructor_arguments():
@@ -334,30 +323,6 @@ def test_two_at_once_are_one_too_many(whole):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"search": {"algo.learning_rat": [1e-3]}}, r"algo: unknown value 'learning_rat'; did you mean learning_rate"),
-        ({"search": {"alg.learning_rate": [1e-3]}}, r"unknown value 'alg'; did you mean algo"),
-        ({"search": {"learning_rate": [1e-3]}}, r"search: unknown value 'learning_rate'"),
-        ({"search": {"bonus.coef": [1.0]}}, r"bonus.coef: there is no bonus"),
-        ({"search": {"algo": [1.0]}}, r"algo"),
-        ({"search": {"algo.learning_rate": [1e-3, -1.0]}}, r"algo.learning_rate must be finite and > 0, got -1"),
-        ({"search": {"algo.num_epochs": [1, 0]}}, r"algo.num_epochs must be >= 1, got 0"),
-        ({"search": {"algo.learning_rate": [1e-3, "fast"]}}, r"algo.learning_rate must be a number"),
-        ({"search": {"env.size": [3]}}, r"unknown value 'size'|env"),
-        ({"search": {"num_envs": [2, 0]}}, r"num_envs must be >= 1, got 0"),
-        (
-            {"search": {"num_envs": list(range(2, 67))}},
-            r"num_envs \(65 values\) shapes the program: 65 programs, about 11 min",
-        ),
-        ({"search": {"total_steps": [1]}}, r"total_steps must allow at least one update"),
-        ({"seeds": 0}, r"seeds must be >= 1"),
-        ({"seeds": [-1]}, r"seeds must be >= 0, got -1"),
-        ({"seeds": "12"}, r"seeds must be an integer or a sequence"),
-        ({"num_lanes": 0}, r"num_lanes must be >= 1, got 0"),
-        ({"memory_gb": 0.0}, r"memory_gb must be finite and > 0, got 0"),
-        ({"env_settings": {"size": 3}}, r"env_settings belong to an environment given by its id"),
-        ({"visits": True}, r"visits: the environment has no discretised state"),
-        ({"objectives": ["entropy"]}, r"objectives are for a sampler"),
-        ({"objectives": "entropy"}, r"objectives must be some, such as \('final_return', 'min:first_reward'\)"),
         ({**TUNED, "objectives": ["max:entropy"]}, r"objectives: unknown value 'max:entropy'; did you mean entropy"),
         ({**TUNED, "objectives": ["final_return", "min:coverage"]}, r"objectives: unknown value 'coverage'"),
     ],

@@ -482,60 +482,6 @@ def test_hanging_shape_of_seeds_by_envs():
     assert jax.block_until_ready(jax.jit(jax.vmap(train))(keys(8))).metrics["policy_loss"].shape == (8, 1)
 
 
-# --- bad input --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"learner": PPO(learning_rate=-1e-3)}, r"algo.learning_rate must be finite and > 0, got -0.001"),
-        ({"learner": PPO(learning_rate=float("nan"))}, r"algo.learning_rate must be finite and > 0, got nan"),
-        ({"learner": PPO(learning_rate="fast")}, r"algo.learning_rate must be a number, got 'fast'"),
-        ({"learner": PPO(learning_rate=jnp.ones(3))}, r"algo.learning_rate must be one number.*jax.vmap"),
-        ({"learner": PPO(gamma=1.5)}, r"algo.gamma must be finite and >= 0 and <= 1, got 1.5"),
-        ({"learner": PPO(num_steps=0)}, r"algo.num_steps must be >= 1, got 0"),
-        ({"learner": PPO(num_epochs=2.5)}, r"algo.num_epochs must be an integer, got 2.5"),
-        ({"learner": PPO(anneal_lr="yes")}, r"algo.anneal_lr must be True or False"),
-        ({"learner": PPO(activation="tan")}, r"algo.activation: unknown value 'tan'; did you mean tanh\?"),
-        ({"learner": PPO(hidden=(64, 0))}, r"algo.hidden must be a tuple of positive layer sizes"),
-        ({"learner": PPO(num_steps=2, num_minibatches=9)}, r"algo.num_minibatches must be at most .* = 8, got 9"),
-        ({"learner": PPO}, r"algo must be an instance: PPO\(\), not PPO"),
-        ({"learner": "ppo"}, r"algo: str has no init"),
-        ({"bonus": Counts(coef=-1.0)}, r"bonus.coef must be finite and >= 0, got -1"),
-        ({"bonus": Counts(table_size=100)}, r"bonus.table_size must be a power of two, got 100"),
-        ({"bonus": Counts(normalise="max")}, r"bonus.normalise: unknown value 'max'; choose from none, std"),
-        ({"bonus": RND(warmup_steps=-1)}, r"bonus.warmup_steps must be >= 0"),
-        (
-            {"bonus": RND(warmup_steps=10_000)},
-            r"total_steps must allow .* 10000 warm-up steps \(bonus.warmup_steps\), got 5000",
-        ),
-        ({"bonus": RND(update_fraction=4.0)}, r"bonus.update_fraction must be finite and > 0 and <= 1, got 4"),
-        ({"bonus": RND(hidden=())}, r"bonus.hidden must be a tuple of positive layer sizes"),
-        ({"bonus": RND(num_minibatches=1000)}, r"bonus.num_minibatches must be at most .* = 512, got 1000"),
-        ({"learner": PPO(learning_rate=True)}, r"algo.learning_rate must be a number, got True"),
-        ({"learner": PPO(loss=None)}, r"algo.loss must be a function"),
-        ({"learner": PPO(network="mlp")}, r"algo.network must be \(init, apply\) or a flax module, got 'mlp'"),
-        ({"env": probes.Clock}, r"env must be an instance: Clock\(\), not Clock"),
-        ({"resets": object()}, r"resets: object has no init, observe, reset"),
-        ({"env": "CartPole-v1"}, r"env must be an environment, got an id: .*make\('CartPole-v1'\)"),
-        ({"env": (probes.Clock(), None)}, r"env must be one environment, got a tuple"),
-        ({"env": object()}, r"env must be a gymnax environment; object has no step_env"),
-        ({"num_envs": 0}, r"num_envs must be >= 1, got 0"),
-        ({"num_envs": 2.0}, r"num_envs must be an integer, got 2.0"),
-        ({"total_steps": 100}, r"total_steps must allow at least one update .* 4 \* 128 = 512 steps, got 100"),
-        ({"total_steps": 2**31}, r"total_steps must be <= 2147483647"),
-        ({"total_steps": -5}, r"total_steps must be >= 1, got -5"),
-        ({"visits": 5}, r"visits must be \(cell_fn, num_cells\), got 5"),
-        ({"visits": (lambda state: 0, 0)}, r"visits' num_cells must be >= 1"),
-    ],
-)
-def test_bad_input_is_refused_by_name(change, message):
-    arguments = {"env": probes.Clock(), "learner": PPO(), "num_envs": 4, "total_steps": 5000} | change
-    with pytest.raises(SettingError, match=message):
-        purejaxrl.make_train(arguments.pop("env"), arguments.pop("learner"), **arguments)
-    assert issubclass(SettingError, ValueError)
-
-
 def test_a_metric_may_not_hide_another():
     @struct.dataclass
     class Clashing(EpisodicSteps):

@@ -123,14 +123,17 @@ class PPO(struct.PyTreeNode):
         """Raise where the settings do not fit the environment or the batch."""
         types.check_action_space(spec, "PPO", n="Discrete", nvec="MultiDiscrete", low="Box")
         if not callable(self.loss):
-            raise SettingError(f"algo.loss must be a function like algos.ppo.ppo_loss, got {self.loss!r}")
+            raise SettingError(f"algo.loss must be a function like algos.ppo.ppo_loss, got {types.shown(self.loss)}")
         networks.check_setting(self, "hidden", "activation", "memory", "memory_size", "memory_window")
         memory.check_settings(self)
         network, heads = self._network(spec), 2 if spec.has_bonus else 1
         types.check_minibatches(
             self.num_minibatches, "algo.num_minibatches", spec, whole_envs=memory.has_memory(network)
         )
-        _, value = memory.output_shapes(network, spec)
+        found = memory.output_shapes(network, spec)
+        value = found[1] if isinstance(found, tuple) and len(found) == 2 else None
+        if value is None:
+            raise SettingError(f"algo.network must return (distribution, values), got {types.shown(found)}")
         if value.shape != (heads,):
             raise SettingError(f"algo.network must return values of shape ({heads},) here, got {value.shape}")
 

@@ -33,6 +33,7 @@ Frame = parts.Frame
 FORMAT = 1
 POINTS = 500  # of each seed's curve at most
 LOOKS = 100  # times that DeepSea is looked at whether it may end
+MOST_SEEDS = 1000  # as of the other benchmark
 SHARE = 0.9  # a task of MiniGrid is solved when over a WINDOW of the updates so many of the episodes were successful
 ROWS = ["method", "task", "size", "seed", "solved", "episodes_to_solve", "steps_to_solve", "final_success"]
 ROWS += ["final_return", "episodes", "env_steps", "seconds", "compile_seconds"]
@@ -257,7 +258,9 @@ def run(
     Raises:
       SettingError: where a name is wrong, or `out` holds something else or another configuration.
     """
-    check_int(num_seeds, "seeds", ge=1)
+    check_int(num_seeds, "seeds", ge=1, le=MOST_SEEDS)
+    if not keys:
+        raise SettingError(f"{study.key}s: name at least one")
     for method in methods:
         check_choice(method, list(study.methods), "method")
     pieces = [study.piece(method, key) for key in keys for method in (methods or list(study.methods)[:1])]

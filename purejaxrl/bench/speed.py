@@ -29,7 +29,7 @@ from purejaxrl import files
 from purejaxrl.bench import peers_venv
 from purejaxrl.progress import Progress
 from purejaxrl.runs import versions
-from purejaxrl.types import SettingError, check_int
+from purejaxrl.types import SettingError, check_choice, check_int
 
 Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
 
@@ -158,8 +158,7 @@ def run(
     check_int(devices, "devices", ge=1)
     for given, known, field in ((works, WORKS, "works"), (start_up, SCRIPTS, "start_up")):
         for name in given:
-            if name not in known:
-                raise SettingError(f"{field}: {name!r} is not one of {', '.join(known)}")
+            check_choice(name, known, field)
     if checkout is not None and not (checkout / "purejaxrl" / "ppo.py").exists():
         raise SettingError(f"checkout {checkout} has no purejaxrl/ppo.py: give a clone of PureJaxRL's repository")
     chosen = works or list(WORKS)

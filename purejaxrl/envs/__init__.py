@@ -40,7 +40,7 @@ from purejaxrl.envs.wrappers import (
     ScaleReward,
     TimeLimit,
 )
-from purejaxrl.types import SettingError, check_choice, check_int, check_number
+from purejaxrl.types import SettingError, check_choice, check_int, check_like, shown
 
 __all__ = [
     "BsuiteCartPoleSwingUp",
@@ -151,12 +151,14 @@ def make(env_id: str, *, frame_stack: int = 1, **kwargs: Any) -> tuple[Any, Any]
     fields = {field.name for field in dataclasses.fields(params)}
     for name, value in kwargs.items():
         check_choice(name, [*known, *fields], f"env {env_id}")
-        default = getattr(params, name) if name in fields else None
-        if isinstance(default, int) and not isinstance(default, bool):
-            check_int(value, f"env.{name}", ge=1 if name == "max_steps_in_episode" else None)
-        elif isinstance(default, float):
-            check_number(value, f"env.{name}")
+        if name in fields:
+            check_param(name, value, getattr(params, name))
     return env, dataclasses.replace(params, **{name: kwargs[name] for name in kwargs if name in fields})
+
+
+def check_param(name: str, value: Any, default: Any) -> None:
+    """Raise :class:`SettingError` unless the value is what the parameter's default is."""
+    check_like(value, default, f"env.{name}", ge=1 if name == "max_steps_in_episode" else None)
 
 
 def _construct(env_id: str, constructor: dict[str, Any]) -> tuple[Any, Any]:
@@ -166,12 +168,16 @@ def _construct(env_id: str, constructor: dict[str, Any]) -> tuple[Any, Any]:
     frame_stack = constructor.get("frame_stack", 1)
     check_int(frame_stack, "env.frame_stack", ge=1)
     own = {name: value for name, value in constructor.items() if name != "frame_stack"}
+    if not elsewhere:
+        defaults = constructor_settings(env_id)
+        for name, value in own.items():
+            check_like(value, defaults.get(name), f"env.{name}")
     try:
         env, params = (adapters.make if elsewhere else gymnax.make)(env_id, **own)
     except SettingError:
         raise
     except Exception as error:  # whatever the environment's own constructor raises
-        given = ", ".join(f"{name}={value!r}" for name, value in own.items())
+        given = ", ".join(f"{name}={shown(value)}" for name, value in own.items())
         raise SettingError(f"env {env_id} cannot be made with ({given}): {type(error).__name__}: {error}") from error
     return (FrameStack(env, frame_stack) if frame_stack > 1 else env), params
 

@@ -56,7 +56,7 @@ class BsuiteDeepSea(environment.Environment):
         self, size: int = 8, mapping_seed: int = 42, randomize_actions: bool = True, deterministic: bool = True
     ):
         super().__init__()
-        check_int(size, "size", ge=2)
+        check_int(size, "size", ge=2, le=1000)
         check_int(mapping_seed, "mapping_seed", ge=0)
         self.size, self.deterministic = size, deterministic
         # NumPy's legacy generator is bsuite's; without random actions 1 is right everywhere.

@@ -16,7 +16,7 @@ from jax.experimental import checkify
 
 from purejaxrl.envs.maps import Cells, cells
 from purejaxrl.envs.spaces import MultiDiscrete, OneHotSpace, bounds, leaf_spaces, parts
-from purejaxrl.types import Array, OneHot, PyTree, SettingError, check_int, check_number
+from purejaxrl.types import Array, OneHot, PyTree, SettingError, check_int, check_number, check_protocol
 
 UNBOUNDED = 1e6  # wider bounds say nothing: some environments give the largest float
 # Functions of (state, params).
@@ -34,6 +34,7 @@ class Wrapper:
     reset = environment.Environment.reset
 
     def __init__(self, env: Any):
+        check_protocol(env)
         self.env = env
 
     def __getattr__(self, name: str) -> Any:

@@ -97,8 +97,8 @@ def test_an_environment_is_made_once(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"works": ["ppo-5"]}, "works: 'ppo-5' is not one of ppo-4"),
-        ({"start_up": ["torch"]}, "start_up: 'torch' is not one of rejax"),
+        ({"works": ["ppo-5"]}, "works: unknown value 'ppo-5'; did you mean ppo-"),
+        ({"start_up": ["torch"]}, "start_up: unknown value 'torch'; choose from rejax"),
         ({"rounds": 0}, "rounds must be >= 1, got 0"),
         ({"devices": 0}, "devices must be >= 1, got 0"),
         ({"checkout": "nowhere"}, "has no purejaxrl/ppo.py"),
