@@ -27,19 +27,24 @@ def use(folder: Path | None = None) -> Path | None:
     if config.jax_compilation_cache_dir is not None or not config.jax_enable_compilation_cache:
         return None
     folder = folder or default()
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.stat()
-        writable = os.access(folder, os.W_OK)
-    except OSError:  # no home, or a file in the way: compiling still works
-        return None
-    others = hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
-    if others or not writable:
+    if not make_private(folder):
         return None
     config.update("jax_compilation_cache_dir", str(folder))
     config.update("jax_compilation_cache_max_size", MOST_BYTES)
     config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST_SECONDS)
     return folder
+
+
+def make_private(folder: Path) -> bool:
+    """Make a folder of code for the user alone, unless it is there; whether nobody else owns it or may write to it."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.stat()
+        writable = os.access(folder, os.W_OK)
+    except OSError:  # no home, or a file in the way
+        return False
+    others = hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+    return writable and not others
 
 
 def default() -> Path:

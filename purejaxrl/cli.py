@@ -315,7 +315,9 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"purejaxrl: {message}", file=sys.stderr)
+    # A name out of a file may hold codes that a terminal would obey.
+    shown = "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in message)
+    print(f"purejaxrl: {shown}", file=sys.stderr)
     sys.exit(code)
 
 
@@ -365,9 +367,11 @@ def _flags(path: Path) -> list[str]:
 
     from purejaxrl.types import SettingError, check_path, shown
 
+    path = check_path(path, "the file")
     try:
-        content = tomllib.loads(check_path(path, "the file").read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        json.dumps(content, default=str)  # refuses hexadecimal numbers of more digits than Python writes
+    except (ValueError, RecursionError) as error:
         raise SettingError(f"{path} is not TOML: {error}") from None
     except OSError as error:
         raise SettingError(f"{path} cannot be read: {error.strerror}") from None

@@ -3,13 +3,16 @@
 So a new bonus or algorithm is one new file, and the command line, ``list`` and the contract tests know it.
 """
 
+import dataclasses
 import importlib
 import pkgutil
 from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
-from purejaxrl.types import check_choice
+from purejaxrl.types import SettingError, check_choice
+
+CODE = ("Any", "Callable")  # types of settings that are functions or networks of a user's own
 
 
 def names(package: ModuleType) -> list[str]:
@@ -35,8 +38,11 @@ def construct(cls: type, settings: Mapping[str, Any], known: Iterable[str], labe
     """``cls(**settings)``, where lists, as JSON has them, become tuples.
 
     Raises:
-      SettingError: for a setting that is not among the `known`, with the nearest ones.
+      SettingError: for a setting that is not among the `known`, with the nearest ones, and for code.
     """
     for name in settings:
         check_choice(name, known, label)
+    for field in dataclasses.fields(cls):
+        if field.name in settings and field.type in CODE:
+            raise SettingError(f"{label}.{field.name} is code: it can be given in Python alone")
     return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()})

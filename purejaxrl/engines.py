@@ -17,10 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import pandas as pd
 from rich.console import Console
 
-from purejaxrl import caching, folders, metrics
+from purejaxrl import caching, files, folders, metrics
 from purejaxrl.populations import Point, Program, Setup, labelled
 from purejaxrl.progress import Progress
 from purejaxrl.types import SettingError, check_choice
@@ -159,7 +158,7 @@ def _pairs(folder: Path) -> set[tuple[int, int]]:
     found: set[tuple[int, int]] = set()
     for path in metrics.parts(folder):
         try:
-            part = pd.read_parquet(path, columns=["config_id", "seed"]).drop_duplicates()
+            part = files.read_table(path, ("config_id", "seed"), others=False).drop_duplicates()
         except (OSError, ValueError):
             continue
         found |= set(zip(part["config_id"].tolist(), part["seed"].tolist(), strict=True))
@@ -176,8 +175,10 @@ def _leave_when_alone(folder: Path) -> None:
 def _submitit(on: str, folder: Path) -> Submit:
     import submitit
 
+    # Results are pickles: in a new folder for each call, lest some were laid there for jobs to come.
+    jobs = folder / JOBS / uuid.uuid4().hex
     try:
-        executor = submitit.AutoExecutor(folder / JOBS, cluster=on, **{f"{on}_max_num_timeout": RESTARTS})
+        executor = submitit.AutoExecutor(jobs, cluster=on, **{f"{on}_max_num_timeout": RESTARTS})
     except RuntimeError as error:  # no Slurm on this machine
         raise SettingError(f"on: {on} cannot be used here: {error}") from None
     executor.update_parameters(name="purejaxrl", timeout_min=LOCAL_MINUTES if on == "local" else MINUTES)

@@ -16,6 +16,7 @@ from purejaxrl.types import SettingError, check_choice, check_settings
 
 COMBINED = {"sum": (ast.Add, intrinsic.Sum, " + "), "product": (ast.Mult, intrinsic.Product, " * ")}
 WRAPPERS = ("sofe",)
+LONGEST = 10_000  # characters: over more Python's parser may end the process instead of raising
 
 
 class Expression(NamedTuple):
@@ -50,6 +51,8 @@ def parse(text: str) -> Expression | None:
     if text == "none":
         return None
     try:
+        if len(text) > LONGEST:
+            raise ValueError
         return _expression(ast.parse(text.strip(), mode="eval").body)
     except SettingError:
         raise
@@ -83,6 +86,8 @@ def make(expression: Expression, settings: Mapping[str, Any] | None = None, labe
     Raises:
       SettingError: for an unknown setting, with the nearest ones, and for a value out of its bounds.
     """
+    if settings is not None and not isinstance(settings, Mapping):
+        raise SettingError(f"{label} must be settings by their names, got {settings!r}")
     own, parts = dict(settings or {}), expression.named_parts()
     made = [make(part, own.pop(key, None), f"{label}.{key}") for key, part in parts.items()]
     known = [*own_fields(expression), *parts]

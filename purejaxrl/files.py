@@ -1,17 +1,95 @@
-"""Writing a file so that it is there whole or not at all."""
+"""Files of results: written so that they are there whole or not at all, and read as data that anybody may have made."""
 
+import json
 import os
-from collections.abc import Iterator
+import secrets
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from purejaxrl.types import SettingError
+
+Names = Sequence[str]
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, of its suffix; what was written there replaces `path` if all went well."""
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    """Give a temporary path beside `path`, of its suffix; what was written there replaces `path` if all went well.
+
+    Nobody can foresee its name: a folder from elsewhere may hold links, and one of that name would be written through.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> Any:
+    """What a file of JSON holds.
+
+    Raises:
+      OSError: where it cannot be read.
+      ValueError: where it is no JSON, or nested too deep.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def read_table(
+    path: Path, integers: Names = (), numbers: Names = (), words: Names = (), *, others: bool = True
+) -> pd.DataFrame:
+    """What a Parquet file holds, a frame with at least these columns; without `others` with no more.
+
+    Raises:
+      OSError: where it cannot be read.
+      ValueError: where it is no table, or :func:`check_columns` raises it.
+    """
+    try:
+        found = pd.read_parquet(path, columns=None if others else [*integers, *numbers, *words])
+    except OSError:
+        raise
+    except Exception as error:  # of damage Arrow has errors of many types, and pandas of damaged metadata
+        raise ValueError(f"{type(error).__name__}: {error}") from None
+    if not found.columns.is_unique or not all(isinstance(name, str) for name in found.columns):
+        raise ValueError("its columns have no names of their own")
+    check_columns(found, integers, numbers, words)
+    return found.reset_index(drop=True)
+
+
+def check_columns(frame: pd.DataFrame, integers: Names = (), numbers: Names = (), words: Names = ()) -> None:
+    """Raise :class:`ValueError` where one of these columns is missing or of another type."""
+
+    def of_kind(column: pd.Series, kinds: str) -> bool:
+        return isinstance(column.dtype, np.dtype) and column.dtype.kind in kinds
+
+    for names, wanted, right in (
+        (integers, "integers", lambda column: of_kind(column, "iu")),
+        (numbers, "numbers", lambda column: of_kind(column, "iufb")),
+        (words, "words", pd.api.types.is_string_dtype),
+    ):
+        for name in names:
+            if name not in frame or not right(frame[name]):
+                raise ValueError(f"it has no column {name} of {wanted}")
+
+
+def check_contents(folder: Path) -> None:
+    """See that what is read, replaced or removed in a folder of results is in it: no link leads out, no pipe hangs.
+
+    Raises:
+      SettingError: where something else is.
+    """
+    root = os.path.realpath(folder)
+    for place in (folder, folder / "parts", folder / "checkpoints"):
+        for path in place.glob("*"):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
+                raise SettingError(f"{path} is a link that leads out of its folder: put what it means in its place")
+            if path.exists() and not (path.is_file() or path.is_dir()):
+                raise SettingError(f"{path} is neither a file nor a folder: remove it")

@@ -220,6 +220,8 @@ class _Run:
             frame: Frame = metrics.load(path.parent)
             frame = frame[frame["update"] <= lanes.done]
             now: Frame = frame[frame["update"] == lanes.done].sort_values(["seed", "config_id"])
+            if len(now) != len(self.lane_members) or not {*self.fields, "parent"} <= {*now.columns}:
+                raise SettingError(f"{path.parent / metrics.FILE} does not go with {path.name}: give another folder")
             return frame, now[self.fields].reset_index(drop=True), now["parent"].to_numpy()
         drawn = [one for seed in range(self.seeds) for one in search.draw(self.space, self.members, seed)]
         values = pd.DataFrame(drawn, columns=self.fields)

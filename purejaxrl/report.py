@@ -8,7 +8,6 @@ import io
 import json
 import math
 import shlex
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from purejaxrl import expressions, files, metrics, runs, stats
 from purejaxrl.types import SettingError, check_new_path
 
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]  # Okabe & Ito: safe for colour blindness
+NUMBERS = ("env_steps", "num_episodes", "episode_return", "episode_return_max")  # columns that a page is made of
 STYLE: Any = {
     "font.size": 11,
     "axes.spines.top": False,
@@ -79,27 +79,46 @@ def write(folders: Sequence[Path], out: Path | None = None, *, title: str = "") 
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     with files.replacing(out) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", errors="replace")  # what of JSON's strings is no Unicode
     return out
 
 
 def _read(folders: list[Path]) -> list[RunData]:
+    for folder in folders:
+        files.check_contents(folder)
     configs = [runs.read_config(folder) for folder in folders]
-    labels = _labels(configs)
     found = []
-    for number, (folder, config, label) in enumerate(zip(folders, configs, labels, strict=True)):
-        summary, visits, cells = runs.read_summary(folder), None, None
-        if (folder / "visits.npz").exists():
-            try:
-                with np.load(folder / "visits.npz", allow_pickle=False) as stored:
-                    visits = stored["visits"]
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-                raise SettingError(f"{folder / 'visits.npz'} is damaged") from None
-            cells = runs.build(config).cells
-        frame = metrics.load(folder)
+    for number, (folder, config, label) in enumerate(zip(folders, configs, _labels(configs), strict=True)):
+        parts, summary = runs.build(config), runs.read_summary(folder)
+        visits = _visits(folder / "visits.npz", config, parts.cells)
         colour = COLOURS[number % len(COLOURS)]
-        found.append(RunData(folder, label, colour, config, summary, frame, visits, cells))
+        found.append(RunData(folder, label, colour, config, summary, _frame(folder), visits, parts.cells))
     return found
+
+
+def _frame(folder: Path) -> pd.DataFrame:
+    frame = metrics.load(folder)
+    try:
+        files.check_columns(frame, ("seed", "update"), (*NUMBERS, *(["coverage"] if "coverage" in frame else [])))
+    except ValueError as error:
+        raise SettingError(f"{folder / metrics.FILE} is damaged: {error}") from None
+    if np.any(np.asarray(frame["update"]) < 1):
+        raise SettingError(f"{folder / metrics.FILE} is damaged: updates count from 1")
+    return frame
+
+
+def _visits(path: Path, config: runs.Config, cells: Any) -> Any:
+    """The exact counts of a run, ``[num_seeds, num_cells]``; None where it has none."""
+    if cells is None or not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            visits = stored["visits"]
+    except Exception:  # of damage NumPy, zipfile and zlib have each their own errors
+        raise SettingError(f"{path} is damaged") from None
+    if visits.shape != (config.seeds, cells.num_cells) or visits.dtype.kind not in "iu":
+        raise SettingError(f"{path} is damaged: it has no counts of {config.seeds} seeds and {cells.num_cells} cells")
+    return visits
 
 
 def _labels(configs: list[runs.Config]) -> list[str]:
@@ -122,7 +141,9 @@ def _env_label(config: runs.Config) -> str:
 
 def _final(run: RunData) -> np.ndarray:
     values = [math.nan if value is None else value for value in run.summary["final_return_per_seed"]]
-    return np.asarray(values, float)
+    if len(values) != run.config.seeds or not all(isinstance(value, float) for value in values):
+        raise SettingError(f"{run.folder / 'summary.json'} is damaged: a return of each seed is no number")
+    return np.asarray(values)
 
 
 def _answer(run: RunData) -> str:
@@ -219,7 +240,7 @@ def _image(figure: Figure) -> str:
 
 def _command(config: runs.Config) -> str:
     """The command that reproduces the run."""
-    words = ["purejaxrl train", f"--env {config.env}"]
+    words = ["purejaxrl train", f"--env {shlex.quote(config.env)}"]
     for kind in ("env", "algo", "bonus"):
         if kind != "env" and getattr(config, kind) != "none":
             words.append(f"--{kind} {shlex.quote(getattr(config, kind))}")
@@ -248,15 +269,21 @@ def _differing(prefix: str, settings: dict[str, Any], defaults: Any) -> list[str
     for name, value in settings.items():
         default = defaults[name] if isinstance(defaults, dict) else getattr(defaults, name)
         flag = f"--{prefix}.{name.replace('_', '-')}"
-        if isinstance(value, dict):
+        if isinstance(value, dict) and dataclasses.is_dataclass(default):
             found += _differing(f"{prefix}.{name}", value, default)
-        elif value == (list(default) if isinstance(default, tuple) else default):
+        elif _equal(value, default):
             continue
         elif isinstance(value, bool):
             found.append(flag if value else f"--{prefix}.no-{name.replace('_', '-')}")
         else:
-            found.append(f"{flag} {' '.join(map(str, value)) if isinstance(value, list) else value}")
+            words = value if isinstance(value, list) else [value]
+            found.append(" ".join([flag, *(shlex.quote(str(word)) for word in words)]))
     return found
+
+
+def _equal(value: Any, default: Any) -> bool:
+    """Whether JSON's value is the default, which may be a tuple or an array."""
+    return bool(np.array_equal(value, default))
 
 
 def template(name: str) -> jinja2.Template:

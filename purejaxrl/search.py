@@ -177,8 +177,8 @@ def _check_range(distribution: Any) -> None:
     name, low, high = type(distribution).__name__, distribution.low, distribution.high
     for bound, value in (("low", low), ("high", high)):
         check_number(value, f"{name}.{bound}")
-    if not low < high:
-        raise SettingError(f"{name} needs low < high, got {shown(low)} and {shown(high)}")
+    if not (low < high and math.isfinite(float(high) - float(low))):
+        raise SettingError(f"{name} needs low < high, whose difference is a float, got {shown(low)} and {shown(high)}")
 
 
 # --- as text ----------------------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from purejaxrl import engines, envs, folders, intrinsic, metrics, processes, runs
+from purejaxrl import engines, envs, files, folders, intrinsic, metrics, processes, runs
 from purejaxrl.lanes import Parked
 from purejaxrl.populations import Point, Program, Setup, is_number, labelled, peak_memory, replaced
 from purejaxrl.progress import Progress
@@ -58,6 +58,8 @@ PLAN = "sweep.json"
 Pair = tuple[int, int]  # a configuration's id and a seed
 MOST_PROGRAMS = 64  # in one sweep; compiling a pair takes 5 to 10 s on a CPU, about a minute on an H200
 RUN_FIELDS = ("num_envs", "total_steps")  # searched without a component's name before them
+INTEGERS = ("config_id", "seed", "update", "env_steps")  # columns of a part
+NUMBERS = ("num_episodes", "episode_return", "seconds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -273,8 +275,11 @@ def read(out: str | os.PathLike) -> Sweep:
     Raises:
       SettingError: where it is none, or cannot be read.
     """
-    fields = folders.read(Path(out), PLAN)["fields"]
-    return Sweep(metrics.load(out), fields, Path(out))
+    files.check_contents(Path(out))
+    fields, frame = folders.read(Path(out), PLAN)["fields"], metrics.load(out)
+    if not isinstance(fields, list) or not all(isinstance(name, str) and name in frame for name in fields):
+        raise SettingError(f"{Path(out) / PLAN} is damaged: its fields are not those of the parts")
+    return Sweep(frame, fields, Path(out))
 
 
 class Halving(NamedTuple):
@@ -470,7 +475,7 @@ class _Run:
             found: list[tuple[Path, Frame]] = []
             for path in metrics.parts(folder):
                 with self._damaged(path):
-                    found.append((path, pd.read_parquet(path)))
+                    found.append((path, self._part(path)))
             for path, part in sorted(found, key=lambda one: one[1]["update"].min()):
                 with self._damaged(path):
                     self._add(part)
@@ -479,6 +484,12 @@ class _Run:
         there = processes.frame_from_first(all_parts)
         if len(there) and not self.parts:
             self._add(there)
+
+    def _part(self, path: Path) -> Frame:
+        part = files.read_table(path, INTEGERS, NUMBERS)
+        if part.empty or not {*self.fields} <= {*part.columns}:
+            raise ValueError("it has not the columns of this sweep")
+        return part
 
     @contextmanager
     def _damaged(self, path: Path) -> Iterator[None]:
@@ -560,7 +571,7 @@ class _Run:
         for _ in engines.finish(self.submit, jobs, self.workers, interrupted, self.progress.say):
             for path in set(metrics.parts(self.folder)) - seen:
                 seen.add(path)
-                part, before = self._add(pd.read_parquet(path)), self.steps
+                part, before = self._add(self._part(path)), self.steps
                 if len(part):
                     self._tell(part, trains[part["config_id"].iloc[0]])
                     self.worker_seconds += part.groupby(["config_id", "seed"])["seconds"].first().sum()

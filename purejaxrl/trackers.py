@@ -43,7 +43,7 @@ class JsonLines:
         with self.path.open("a", encoding="utf-8") as file:
             for row in rows.to_dict("records"):
                 unsaid = {name: None for name, value in row.items() if isinstance(value, float) and not _finite(value)}
-                file.write(json.dumps(row | unsaid, allow_nan=False) + "\n")
+                file.write(json.dumps(row | unsaid, allow_nan=False, default=_plain) + "\n")
 
     def close(self) -> None:
         pass
@@ -67,7 +67,8 @@ class TensorBoard:
                 self.count += 1  # files of one second would have one name
                 suffix = f".{self.count}"
                 self.writers[name] = self.module.SummaryWriter(str(self.folder / name), filename_suffix=suffix)
-                self.writers[name].add_text("configuration", f"```\n{json.dumps(settings, indent=2)}\n```")
+                shown = json.dumps(settings, indent=2, default=_plain)
+                self.writers[name].add_text("configuration", f"```\n{shown}\n```")
             for steps, values in run:
                 for metric, value in values.items():
                     self.writers[name].add_scalar(metric, value, steps)
@@ -180,6 +181,11 @@ def _runs(
 
 def _finite(value: Any) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def _plain(value: Any) -> Any:
+    """An array, as Parquet has a tuple, as JSON can hold it."""
+    return value.tolist()
 
 
 def _needed(module: str, extra: str) -> Any:

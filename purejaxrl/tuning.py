@@ -82,15 +82,29 @@ class Tuner:
         """Optuna's study, made or found at first use: nothing is written before the search was checked."""
         if self._study is None:
             self.optuna.logging.set_verbosity(self.optuna.logging.WARNING)
-            storage = None
-            if self.journal is not None:
-                journal = self.optuna.storages.journal
-                storage = self.optuna.storages.JournalStorage(journal.JournalFileBackend(str(self.journal)))
-            made = {"study_name": NAME, "storage": storage, "load_if_exists": True}
-            self._study = self.optuna.create_study(**made, directions=list(self.directions.values()))
-            with self._experimental():
-                self._study.set_metric_names(list(self.directions))  # in the journal, for those who read it
+            try:
+                self._study = self._opened()
+            except OSError:
+                raise
+            except Exception as error:  # of damage Optuna has errors of many types
+                if self.journal is None:
+                    raise
+                raise SettingError(f"{self.journal} is damaged ({type(error).__name__}): remove its folder") from error
         return self._study
+
+    def _opened(self) -> Any:
+        storage = None
+        if self.journal is not None:
+            _cut(self.journal)
+            journal = self.optuna.storages.journal
+            storage = self.optuna.storages.JournalStorage(journal.JournalFileBackend(str(self.journal)))
+        made = {"study_name": NAME, "storage": storage, "load_if_exists": True}
+        study = self.optuna.create_study(**made, directions=list(self.directions.values()))
+        if any(trial.params.keys() != self.space.keys() for trial in study.trials):
+            raise ValueError("it is of another search")
+        with self._experimental():
+            study.set_metric_names(list(self.directions))  # in the journal, for those who read it
+        return study
 
     @contextmanager
     def _experimental(self) -> Iterator[None]:
@@ -114,6 +128,13 @@ class Tuner:
         if isinstance(values, (Uniform, LogUniform)):
             return distributions.FloatDistribution(values.low, values.high, log=isinstance(values, LogUniform))
         return distributions.CategoricalDistribution(tuple(choices))
+
+
+def _cut(journal: Path) -> None:
+    """Drop the line that a killed process has left unfinished, or the next one would be appended to it."""
+    if journal.exists():
+        with journal.open("r+b") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _choices(name: str, values: Any) -> dict[Any, Any]:

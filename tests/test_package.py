@@ -66,7 +66,7 @@ ALLOWED = {
     "checking": {"types", "stepping", "envs"},
     "checkpoint": {"types"},
     "trackers": {"types"},
-    "files": set(),
+    "files": {"types"},
     "metrics": {"types", "files"},
     "progress": set(),
     "caching": set(),

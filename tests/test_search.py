@@ -71,6 +71,8 @@ def test_contradictions(space, samples, message):
         lambda: Uniform(0.0, math.inf),
         lambda: LogUniform(0.0, 1.0),
         lambda: LogUniform("a", 1.0),
+        lambda: Uniform(-1e308, 1e308),  # whose width is no float
+        lambda: Uniform(0, 10**400),
         lambda: Choice(()),
     ],
 )

@@ -37,6 +37,10 @@ MOST_SEEDS = 1000  # as of the other benchmark
 SHARE = 0.9  # a task of MiniGrid is solved when over a WINDOW of the updates so many of the episodes were successful
 ROWS = ["method", "task", "size", "seed", "solved", "episodes_to_solve", "steps_to_solve", "final_success"]
 ROWS += ["final_return", "episodes", "env_steps", "seconds", "compile_seconds"]
+# Of a part, whose rows are those of the curves with what came of each seed.
+WORDS = ("method", "task")
+INTEGERS = ("seed", "size", "update", "env_steps")
+NUMBERS = (*(name for name in ROWS if name not in WORDS + INTEGERS), "success", "episode_return")
 
 
 class Counted(Train):
@@ -267,7 +271,7 @@ def run(
     pieces = {piece.name: piece for piece in pieces}
     folder = parts.folder(out)
     held = {path.stem: (path, _held(path, study)) for path in sorted(folder.glob("*.parquet"))}
-    frames = {name: parts.read(path, piece.config) for name, (path, piece) in held.items()}
+    frames = {name: parts.read(path, piece.config, INTEGERS, NUMBERS, WORDS) for name, (path, piece) in held.items()}
     asked = dict.fromkeys(range(num_seeds))
     missing = {
         name: [seed for seed in asked if name not in frames or seed not in set(frames[name]["seed"])] for name in pieces
@@ -298,7 +302,7 @@ def _held(path: Path, study: Study) -> Piece:
     method, key = config.get("method"), config.get(study.key)
     try:
         return study.piece(str(method), key)
-    except (KeyError, TypeError, SettingError):
+    except Exception:  # whatever a key that is none leads to
         raise SettingError(f"{path} is of {method} on {key}, which there is no more: give another --out") from None
 
 

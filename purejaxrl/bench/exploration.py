@@ -27,6 +27,7 @@ from purejaxrl.types import check_choice, check_int
 Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
 FORMAT = 2
 TUNING_SEEDS = (1000, 1001)  # reporting seeds count from 0
+NUMBERS = ("value", "env_steps", "num_episodes", "episode_return", "first_reward", "seconds")  # columns of a part
 WINDOW = 0.05  # a run has solved its task when the mean return over this share of its updates is above the threshold
 
 
@@ -45,7 +46,7 @@ class Pair:
             "bonus": runs.describe(self.bonus),
             "tuning_seeds": list(TUNING_SEEDS),
         }
-        self.frame = parts.read(self.path, self.config)
+        self.frame = parts.read(self.path, self.config, ["seed", "update"], NUMBERS, ["phase"])
 
     def missing(self) -> list[tuple[str, Point]]:
         """The runs to do next, each with its phase: of tuning, and once that is done of reporting."""

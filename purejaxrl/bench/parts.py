@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,18 @@ def folder(out: Path) -> Path:
     found = out / "parts"
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not found.is_dir())):
         raise SettingError(f"out: {out} exists and is no benchmark's folder; give another one")
+    files.check_contents(out)
     return found
 
 
-def read(path: Path, config: Mapping[str, Any]) -> Frame:
-    """What an earlier call has left of this configuration; empty where there is nothing.
+def read(
+    path: Path,
+    config: Mapping[str, Any],
+    integers: Sequence[str] = (),
+    numbers: Sequence[str] = (),
+    words: Sequence[str] = (),
+) -> Frame:
+    """What an earlier call has left of this configuration, with at least these columns; empty where there is nothing.
 
     Raises:
       SettingError: when it was of another configuration, or is damaged.
@@ -37,7 +44,7 @@ def read(path: Path, config: Mapping[str, Any]) -> Frame:
         return pd.DataFrame()
     known, wanted = read_config(path), json.loads(json.dumps(config))
     try:
-        frame = pd.read_parquet(path)
+        frame = files.read_table(path, integers, numbers, words)
     except (OSError, ValueError) as error:
         raise _damaged(path, error) from None
     if known != wanted:
@@ -49,9 +56,9 @@ def read(path: Path, config: Mapping[str, Any]) -> Frame:
 def read_config(path: Path) -> dict[str, Any]:
     """The configuration that the part at `path` is of."""
     try:
-        known = json.loads(path.with_suffix(".json").read_text())
+        known = files.read_json(path.with_suffix(".json"))
         known.pop("versions", None)
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise _damaged(path, error) from None
     return known
 

@@ -22,10 +22,12 @@ def python(peer: str) -> Path:
     """The interpreter that has the peer, installed the first time (torch, for SB3, takes minutes and gigabytes).
 
     Raises:
-      SettingError: when its packages cannot be installed; the message has the last line that pip says.
+      SettingError: when its packages cannot be installed, with the last line that pip says, or others may change them.
     """
     folder = caching.default().parent / "peers" / "_".join(PACKAGES[peer]).replace("==", "-").replace("<", "-below-")
     found = folder / "bin" / "python"
+    if not caching.make_private(folder.parent):
+        raise SettingError(f"peers: {folder.parent} cannot be used, or others may write to it: it holds what is run")
     if not (folder / "installed").exists():
         shutil.rmtree(folder, ignore_errors=True)
         seconds = install(found, PACKAGES[peer])

@@ -247,7 +247,10 @@ def _add(out: Path, rows: list[dict[str, Any]]) -> None:
     """Add the rows to the results, in the place of earlier ones of the same works."""
     path, new = out / "speed.parquet", pd.DataFrame(rows)
     if path.exists():
-        old = pd.read_parquet(path)
+        try:
+            old = files.read_table(path, words=("work", "library"))
+        except (OSError, ValueError) as error:
+            raise SettingError(f"{path} is damaged ({error}): remove it to begin anew") from None
         new = pd.concat([old[~old["work"].isin(new["work"])], new], ignore_index=True)
     with files.replacing(path) as temporary:
         new.to_parquet(temporary)

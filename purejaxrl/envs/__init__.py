@@ -131,7 +131,7 @@ def constructor_settings(env_id: str) -> dict[str, Any]:
     return own | {"frame_stack": 1}
 
 
-def make(env_id: str, *, frame_stack: int = 1, **kwargs: Any) -> tuple[Any, Any]:
+def make(env_id: str, /, *, frame_stack: int = 1, **kwargs: Any) -> tuple[Any, Any]:
     """Return ``(env, env_params)``, gymnax's convention; keyword arguments set the constructor's and EnvParams' fields.
 
     ``purejaxrl.make("DeepSea-bsuite", size=20)``, ``purejaxrl.make("CartPole-v1", max_steps_in_episode=200)``.
