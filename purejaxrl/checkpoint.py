@@ -1,18 +1,24 @@
 """Saving and restoring states: the one module that knows Orbax.
 
 A checkpoint is a folder: ``manifest.json`` (format; each leaf's path, shape, dtype and SHA-256; each file's SHA-256)
-beside the arrays, which Orbax writes. It is written under a temporary name and renamed: it is there whole or not at
-all. Orbax itself loads flipped bits, other dtypes and missing leaves without a word, or leaves its event loop broken
-by what it could not read: files are checked before it sees them, and leaves after.
+beside the arrays, which Orbax writes, and whatever else belongs to it. It is written under a temporary name and
+renamed: it is there whole or not at all. Orbax itself loads flipped bits, other dtypes and missing leaves without a
+word, or leaves its event loop broken by what it could not read: files are checked before it sees them, and leaves
+after.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import logging
 import os
+import re
 import shutil
+import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +28,23 @@ import numpy as np
 
 from purejaxrl.types import is_key, to_numpy
 
-FORMAT = 2
+FORMAT = 3
+ATTEMPTS = 3  # to write
 
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be written there, is damaged, or does not fit the state that was asked for."""
 
 
-def save(path: str | os.PathLike, state: Any) -> None:
+def save(path: str | os.PathLike, state: Any, *, beside: Mapping[str, bytes] | None = None) -> None:
     """Save a pytree of arrays and typed keys, such as ``Result.state``, as the folder `path`.
+
+    `beside` are contents of further files by their names, which :func:`read_beside` gives back.
 
     Raises:
       CheckpointError: (a ValueError) when `path` already exists.
       OSError: when it cannot be written; nothing is left at `path` then.
     """
-    from orbax.checkpoint import v1 as ocp
-
     path = Path(path).absolute()
     if path.exists():
         raise CheckpointError(f"path {path} already exists; give a new folder")
@@ -53,14 +60,47 @@ def save(path: str | os.PathLike, state: Any) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            ocp.save(str(temporary / "arrays"), arrays)
-        manifest = {"format": FORMAT, "leaves": entries, "files": _file_digests(temporary / "arrays")}
+        _write_arrays(temporary / "arrays", arrays)
+        manifest = {"format": FORMAT, "leaves": entries, "files": _file_digests(temporary / "arrays"), "beside": {}}
+        for name, content in (beside or {}).items():
+            (temporary / name).write_bytes(content)
+            manifest["beside"][name] = hashlib.sha256(content).hexdigest()
         (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1))
         temporary.rename(path)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for _ in range(ATTEMPTS):  # where it failed Orbax's threads may still be at it
+            shutil.rmtree(temporary, ignore_errors=True)
+            if not temporary.exists():
+                break
+            time.sleep(1.0)
+
+
+def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Let Orbax write; what goes wrong is an OSError here, and its threads' tracebacks stay unsaid."""
+    from orbax.checkpoint import v1 as ocp
+
+    needed = sum(array.nbytes for array in arrays.values())
+    if shutil.disk_usage(path.parent).free < needed:  # Orbax would say so in tracebacks of its threads
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path.parent))
+    logger = logging.getLogger("absl")
+    level = logger.level
+    for attempt in range(ATTEMPTS):
+        try:
+            logger.setLevel(logging.CRITICAL + 1)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                ocp.save(str(path), arrays, overwrite=True)
+            return
+        except TimeoutError:  # it waits by the clock, which someone has set
+            if attempt == ATTEMPTS - 1:
+                raise
+        except (ValueError, RuntimeError) as error:
+            code = re.search(r"os_error_code='(\d+)'", str(error))
+            if code:
+                raise OSError(int(code[1]), os.strerror(int(code[1])), str(path.parent)) from error
+            raise OSError(f"{path.parent} could not be written: {error}") from error
+        finally:
+            logger.setLevel(level)
 
 
 def restore(path: str | os.PathLike, like: Any) -> Any:
@@ -73,15 +113,8 @@ def restore(path: str | os.PathLike, like: Any) -> Any:
     from orbax.checkpoint import v1 as ocp
 
     path = Path(path).absolute()
-    try:
-        manifest = json.loads((path / "manifest.json").read_text())
-        version, entries, files = manifest["format"], manifest["leaves"], manifest.get("files")
-    except OSError:
-        raise CheckpointError(f"{path} is not a checkpoint: it has no readable manifest.json") from None
-    except (ValueError, KeyError, TypeError):
-        raise CheckpointError(f"{path} is damaged: its manifest.json cannot be parsed") from None
-    if version != FORMAT:
-        raise CheckpointError(f"{path} has checkpoint format {version}; this version reads format {FORMAT}")
+    manifest = _manifest(path)
+    entries, files = manifest["leaves"], manifest.get("files")
     wanted = [{"path": name, **_signature(leaf)} for name, leaf in _named_leaves(like)]
     _compare(path, [{key: entry.get(key) for key in ("path", "shape", "dtype")} for entry in entries], wanted)
     if not isinstance(files, dict):
@@ -106,6 +139,53 @@ def restore(path: str | os.PathLike, like: Any) -> Any:
         else:  # NumPy leaves stay NumPy: JAX would narrow their 64-bit types
             leaves.append(array if isinstance(leaf, np.ndarray) else jnp.asarray(array))
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def read_beside(path: str | os.PathLike, name: str) -> bytes:
+    """The content of a further file of the checkpoint at `path`, as `save` got it.
+
+    Raises:
+      CheckpointError: (a ValueError) when there is no such checkpoint or file, or it has changed since.
+    """
+    path = Path(path).absolute()
+    known = _manifest(path).get("beside")
+    digest = known.get(name) if isinstance(known, dict) else None
+    try:
+        content = (path / name).read_bytes()
+    except OSError:
+        content = b""
+    if digest is None or hashlib.sha256(content).hexdigest() != digest:
+        raise CheckpointError(f"{path} is damaged: {name} is missing or changed (SHA-256)")
+    return content
+
+
+def on_host(state: Any) -> Any:
+    """A copy of the state in NumPy arrays, typed keys as they are, that `save` takes while the state itself goes on."""
+    return jax.tree.map(lambda leaf: jnp.copy(leaf) if is_key(leaf) else np.array(leaf), state)
+
+
+def digest(tree: Any, lane: int | None = None) -> str:
+    """The SHA-256 of all leaves: their paths, shapes, dtypes and bytes; of one lane where they have such an axis."""
+    found = hashlib.sha256()
+    for name, leaf in _named_leaves(tree):
+        array = to_numpy(leaf)
+        array = array if lane is None else array[lane]
+        found.update(f"{name} {array.dtype} {list(array.shape)}\n".encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((path / "manifest.json").read_text())
+        version, _ = manifest["format"], manifest["leaves"]
+    except OSError:
+        raise CheckpointError(f"{path} is not a checkpoint: it has no readable manifest.json") from None
+    except (ValueError, KeyError, TypeError):
+        raise CheckpointError(f"{path} is damaged: its manifest.json cannot be parsed") from None
+    if version != FORMAT:
+        raise CheckpointError(f"{path} has checkpoint format {version}; this version reads format {FORMAT}")
+    return manifest
 
 
 def _named_leaves(tree: Any) -> list[tuple[str, Any]]:

@@ -18,6 +18,8 @@ from tyro.conf import arg
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from purejaxrl.progress import Progress
+
 
 @dataclasses.dataclass
 class Train:
@@ -45,10 +47,37 @@ class Train:
     """The first seed; the others follow it."""
     visits: bool = False
     """Count exactly how often each true state is visited (tabular environments)."""
+    save_seconds: float = 60.0
+    """A checkpoint is saved so often, and at the end."""
+    keep: int = 2
+    """So many checkpoints are kept, and the one with the best return."""
+    if_diverged: Literal["stop", "freeze"] = "stop"
+    """Where a reward, an observation or a loss is not finite: stop the run, or freeze that seed while others go on."""
+    stall_minutes: float = 60.0
+    """Without progress for so long print where it hangs, and exit with 4; 0: wait for ever."""
     log: tuple[Literal["jsonl", "tensorboard", "wandb", "trackio"], ...] = ()
     """Where metrics go, too, while it trains: jsonl and tensorboard write into the folder."""
     out: Path | None = None
     """The run's folder; by default runs/ENV-ALGO-BONUS-N with the next free N."""
+
+
+@dataclasses.dataclass
+class Resume:
+    """Go on with a run that was stopped or killed, to the same results as if it had not been.
+
+    Example: purejaxrl resume runs/deepsea
+
+    A run that is done stays as it is, unless --total-steps asks for more. A sweep goes on by its own command.
+    """
+
+    run: tyro.conf.Positional[Path]
+    """The run's folder."""
+    total_steps: int | None = None
+    """Environment steps per seed of the whole run, where it is to be longer than it was."""
+    stall_minutes: float = 60.0
+    """Without progress for so long print where it hangs, and exit with 4; 0: wait for ever."""
+    log: tuple[Literal["jsonl", "tensorboard", "wandb", "trackio"], ...] = ()
+    """Where metrics go, too, while it trains; rows since the last checkpoint come again."""
 
 
 @dataclasses.dataclass
@@ -59,8 +88,8 @@ class Sweep:
 
     --search takes field=values, a grid of all combinations, or field=loguniform(1e-5,1e-2), uniform(a,b) or
     choice(a,b,c), of which --samples are drawn. Fields: algo.*, bonus.*, env.*, num_envs, total_steps. Everything may
-    also stand in a TOML file, flags by their names: purejaxrl sweep rates.toml. Ctrl-C loses what is under way alone;
-    the same command with the same --out goes on.
+    also stand in a TOML file, flags by their names: purejaxrl sweep rates.toml. Stop it with Ctrl-C; the same command
+    with the same --out goes on.
     """
 
     env: str
@@ -103,6 +132,8 @@ class Sweep:
     """So many of them at a time."""
     distributed: bool = False
     """This command runs as several processes (srun, mpirun): spread the lanes over the devices of all of them."""
+    stall_minutes: float = 60.0
+    """Without progress for so long print where it hangs, and exit with 4; 0, or --on: wait for ever."""
     log: tuple[Literal["jsonl", "tensorboard", "wandb", "trackio"], ...] = ()
     """Where metrics go, too, while it trains: jsonl and tensorboard write into the folder."""
     out: Path | None = None
@@ -124,6 +155,8 @@ class Eval:
     """The episodes' own seed; training's keys are not touched."""
     sample: bool = False
     """Sample actions instead of taking the most likely ones."""
+    checkpoint: str = "newest"
+    """The newest, the best, or a number of updates."""
     gif: Path | None = None
     """Write one more episode as an animated GIF; the seed of median return plays it."""
 
@@ -143,6 +176,31 @@ class Report:
     """A heading; by default the environment's id."""
     open: bool = False
     """Open the page in a browser, where there is a screen."""
+
+
+@dataclasses.dataclass
+class Diagnose:
+    """Say what an environment is like before any training, and what to train it with; in less than a minute.
+
+    Example: purejaxrl diagnose DeepSea-bsuite --env.size 20
+
+    Untrained policies play: random actions, epsilon-greedy, random actions that last. How often a reward is seen, what
+    the observation hides, what is noise, what a small network can predict, and whether a bonus reaches more.
+    --env.* set what the environment offers: name it and ask for --help again.
+    """
+
+    env: tyro.conf.Positional[str]
+    """The environment's id; `purejaxrl list` shows them, and the prefixes that open other packages."""
+    num_envs: int = 64
+    """Environments of each policy, a multiple of 4."""
+    num_steps: int = 512
+    """Steps of each of them; more than an episode's length is best."""
+    train: bool = True
+    """Train PPO with and without a bonus, too, for as many steps; half of the time goes there."""
+    seed: int = 0
+    """Of everything random."""
+    out: Path | None = None
+    """The folder for diagnosis.json and diagnosis.png; by default runs/diagnose-ENV-N with the next free N."""
 
 
 @dataclasses.dataclass
@@ -286,11 +344,24 @@ BENCHES = {
     "speed": BenchSpeed,
     "profile": BenchProfile,
 }
-VERBS = {"train": Train, "sweep": Sweep, "eval": Eval, "report": Report, "bench": Bench, "list": List}
+VERBS = {
+    "train": Train,
+    "sweep": Sweep,
+    "resume": Resume,
+    "eval": Eval,
+    "report": Report,
+    "diagnose": Diagnose,
+    "bench": Bench,
+    "list": List,
+}
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The entry point. Exits with 0 when done, 1 when the machine fails, 2 when a setting is wrong, 130 on Ctrl-C."""
+    """The entry point.
+
+    Exits with 0 when done, or saved at SIGTERM; 1 when the machine fails (disk, memory); 2 when a setting is wrong or a
+    file damaged; 3 when a run diverged; 4 when it hung; 130 on Ctrl-C.
+    """
     argv = sys.argv[1:] if argv is None else argv
     if argv == ["--version"]:
         from purejaxrl import __version__
@@ -312,6 +383,14 @@ def main(argv: list[str] | None = None) -> None:
         _fail(str(error), 2)
     except OSError as error:
         _fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error), 1)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        _fail(
+            "out of memory: lower --num-envs, --seeds, --algo.num-steps, or the sizes of buffers and networks "
+            f"({(str(error).splitlines() or ['no more is known'])[0]})",
+            1,
+        )
 
 
 def _fail(message: str, code: int) -> None:
@@ -323,9 +402,10 @@ def _fail(message: str, code: int) -> None:
 
 def _main(argv: list[str]) -> None:
     verb = argv[0] if argv else ""
-    if verb in ("train", "sweep") or (verb == "bench" and argv[1:2] in (["exploration"], ["deepsea"], ["minigrid"])):
+    trains = verb == "bench" and argv[1:2] in (["exploration"], ["deepsea"], ["minigrid"])
+    if trains or verb in ("train", "sweep", "resume"):
         _spread_over_cores()
-    if verb in ("train", "sweep", "bench", "eval"):
+    if verb in ("train", "sweep", "resume", "bench", "eval", "diagnose"):
         from purejaxrl import caching
 
         caching.use()
@@ -340,6 +420,8 @@ def _main(argv: list[str]) -> None:
         command = parse(argv[1:], BENCHES, "purejaxrl bench", inspect.getdoc(Bench) or "")
     elif verb in ("train", "sweep"):
         command = _parse_with_settings(argv, VERBS)
+    elif verb == "diagnose":
+        command = _parse_with_env(argv, VERBS)
     else:
         command = _parse(argv, VERBS)
     _check(command)
@@ -411,6 +493,24 @@ def _parse_with_settings(argv: list[str], verbs: dict[str, type], *titles: str) 
     return command
 
 
+def _parse_with_env(argv: list[str], verbs: dict[str, type]) -> Any:
+    """The command with the settings of its environment, which is the first word after the verb."""
+    if not argv[1:] or argv[1].startswith("-"):
+        return _parse(argv, verbs)
+    verb, env = argv[:2]
+
+    def parse(constructor: dict[str, Any]) -> Any:
+        base = verbs[verb]
+        fields, namespace = [_env_settings(env, constructor)], {"__doc__": base.__doc__}
+        return _parse(
+            argv, verbs | {verb: dataclasses.make_dataclass(base.__name__, fields, bases=(base,), namespace=namespace)}
+        )
+
+    command = parse({})
+    constructor = _constructor(command)  # whose values may change other settings' defaults
+    return parse(constructor) if constructor else command
+
+
 def _parse(
     argv: list[str],
     verbs: dict[str, type],
@@ -437,19 +537,26 @@ def _spread_over_cores() -> None:
 
 def _with_settings(argv: list[str], base: type, constructor: dict[str, Any]) -> type:
     """The verb's class with the settings of what `argv` chooses, environment, algorithm and bonus, as nested fields."""
-    from purejaxrl import envs, expressions, runs
+    from purejaxrl import expressions, runs
 
     chosen = {name: _peek(argv, name) for name in ("env", "algo", "bonus")}
     fields: list[Any] = []
     if chosen["env"] is not None:
-        defaults = envs.settings(chosen["env"], **constructor)
-        typed = [(name, type(value), value) for name, value in defaults.items() if _is_scalar(value)]
-        fields.append(_nested("env", dataclasses.make_dataclass("EnvSettings", typed, frozen=True)))
+        fields.append(_env_settings(chosen["env"], constructor))
     fields.append(_nested("algo", type(runs.make_learner(chosen["algo"] or Train.algo, {}))))
     expression = expressions.parse(chosen["bonus"] or Train.bonus)
     if expression is not None:
         fields.append(_nested("bonus", expressions.settings_class(expression)))
     return dataclasses.make_dataclass(base.__name__, fields, bases=(base,), namespace={"__doc__": base.__doc__})
+
+
+def _env_settings(env: str, constructor: dict[str, Any]) -> tuple[str, Any, Any]:
+    """The environment's settings as a nested field, with their defaults under these constructor arguments."""
+    from purejaxrl import envs
+
+    defaults = envs.settings(env, **constructor)
+    typed = [(name, type(value), value) for name, value in defaults.items() if _is_scalar(value)]
+    return _nested("env", dataclasses.make_dataclass("EnvSettings", typed, frozen=True))
 
 
 def _nested(name: str, cls: type) -> tuple[str, Any, Any]:
@@ -494,8 +601,7 @@ def _settings(settings: Any) -> dict[str, Any]:
 
 
 def _train(command: Train) -> None:
-    from purejaxrl import runs, trackers
-    from purejaxrl.progress import Progress
+    from purejaxrl import runs, trackers, training
 
     config = runs.Config(
         env=command.env,
@@ -506,33 +612,63 @@ def _train(command: Train) -> None:
         seeds=command.seeds,
         seed=command.seed,
         visits=command.visits,
+        save_seconds=command.save_seconds,
+        keep=command.keep,
+        if_diverged=command.if_diverged,
         **{f"{kind}_settings": settings for kind, settings in _chosen(command).items()},
     )
     out = command.out or _next_folder(f"{command.env}-{command.algo}-{command.bonus}")
-    progress = Progress()
-    summary = runs.run(config, out, progress, trackers.make(command.log, out))
-    final = summary["final_return_mean"]
+    progress = _progress(command.stall_minutes)
+    _end(out, training.run(config, out, progress, trackers.make(command.log, out)), progress)
+
+
+def _resume(command: Resume) -> None:
+    from purejaxrl import trackers, training
+    from purejaxrl.types import SettingError
+
+    if (command.run / "sweep.json").exists():
+        raise SettingError(f"{command.run} is a sweep's folder: `purejaxrl sweep` as before with this --out goes on")
+    progress, log = _progress(command.stall_minutes), trackers.make(command.log, command.run)
+    summary = training.resume(command.run, progress, log, total_steps=command.total_steps)
+    _end(command.run, summary, progress)
+
+
+def _progress(stall_minutes: float) -> Progress:
+    from purejaxrl.progress import Progress
+    from purejaxrl.types import check_number
+
+    check_number(stall_minutes, "stall_minutes", ge=0)
+    return Progress(stall_minutes=stall_minutes)
+
+
+def _end(out: Path, summary: dict[str, Any], progress: Progress) -> None:
+    """Say what came of a run, and exit with what its end means."""
+    final, seeds = summary["final_return_mean"], summary["seeds"]
     shown = "no episode ended in the last tenth" if final is None else f"mean final return {final:.4g}"
     silent = sum(not math.isfinite(value) for value in summary["final_return_per_seed"])
     if silent and final is not None:
         shown += f" ({silent} without an episode that ended in the last tenth)"
     progress.say(
-        f"{out}: {shown} over {config.seeds} seed{'s' * (config.seeds > 1)}, {summary['env_steps']:,} steps each, "
+        f"{out}: {shown} over {seeds} seed{'s' * (seeds > 1)}, {summary['env_steps']:,} steps each, "
         f"{summary['steps_per_second']:,.0f} steps/s, {summary['run_seconds']:.1f} s after "
         f"{summary['compile_seconds']:.1f} s of compiling"
     )
-    if summary["interrupted"]:
+    if not summary["interrupted"]:
+        return
+    if summary["signal"] is None:
         progress.say(
-            f"interrupted after {summary['updates']} updates; `purejaxrl eval` and `report` can read the folder"
+            "diverged: the last checkpoint before it stays; lower --algo.learning-rate or --algo.max-grad-norm, "
+            "or look at the environment's rewards and observations"
         )
-        sys.exit(130)
+        sys.exit(3)
+    progress.say(f"interrupted after {summary['updates']} updates: `purejaxrl resume {out}` goes on")
+    sys.exit(0 if summary["signal"] == "SIGTERM" else 130)
 
 
 def _sweep(command: Sweep) -> None:
     import numpy as np
 
     from purejaxrl import envs, processes, runs, search, sweeps, trackers
-    from purejaxrl.progress import Progress
     from purejaxrl.types import SettingError
 
     chosen, constructor = _chosen(command), _constructor(command)
@@ -545,7 +681,8 @@ def _sweep(command: Sweep) -> None:
     differing = {name: value for name, value in chosen["env"].items() if value != defaults[name]}
     out = command.out or _next_folder(f"sweep-{command.env}-{command.algo}-{command.bonus}")
     first = processes.is_first()
-    progress = Progress() if first else None
+    # An engine's queue may take days: nothing hangs then.
+    progress = _progress(command.stall_minutes if command.on is None else 0.0) if first else None
     found = sweeps.sweep(
         command.env,
         runs.make_learner(command.algo, chosen["algo"]),
@@ -572,7 +709,7 @@ def _sweep(command: Sweep) -> None:
         progress=progress,
     )
     if progress is None:
-        sys.exit(0 if found.complete else 130)
+        sys.exit(0 if found.complete or found.signal == "SIGTERM" else 130)
     if command.objectives != Sweep.objectives:
         try:
             front = found.pareto(*command.objectives)
@@ -595,7 +732,7 @@ def _sweep(command: Sweep) -> None:
     )
     if not found.complete:
         progress.say("interrupted: the same command with this --out goes on")
-        sys.exit(130)
+        sys.exit(0 if found.signal == "SIGTERM" else 130)
 
 
 def _show_table(title: str, rows: Any) -> None:
@@ -632,7 +769,8 @@ def _eval(command: Eval) -> None:
         from purejaxrl import gifs
 
         gifs.check(command.run, command.gif)
-    table = runs.evaluate(command.run, command.episodes, seed=command.seed, greedy=not command.sample)
+    how: dict[str, Any] = {"seed": command.seed, "greedy": not command.sample, "which": command.checkpoint}
+    table = runs.evaluate(command.run, command.episodes, **how)
     from rich.table import Table
 
     shown = Table(title=f"{command.episodes} episodes per seed, {'sampled' if command.sample else 'greedy'} actions")
@@ -649,7 +787,7 @@ def _eval(command: Eval) -> None:
 
         ranked = table.sort_values("mean_return")["seed"].tolist()
         policy = ranked[(len(ranked) - 1) // 2]
-        gifs.record(command.run, command.gif, Progress(), policy=policy, seed=command.seed, greedy=not command.sample)
+        gifs.record(command.run, command.gif, Progress(), policy=policy, **how)
 
 
 def _report(command: Report) -> None:
@@ -662,6 +800,28 @@ def _report(command: Report) -> None:
         import webbrowser
 
         webbrowser.open(path.absolute().as_uri())
+
+
+def _diagnose(command: Diagnose) -> None:
+    from purejaxrl import diagnosis, envs, report, runs
+    from purejaxrl.diagnosis import pages
+    from purejaxrl.progress import Progress
+
+    settings = _chosen(command)["env"]
+    env, env_params = envs.make(command.env, **settings)
+    how: dict[str, Any] = {name: getattr(command, name) for name in ("num_envs", "num_steps", "train", "seed")}
+    diagnosis.check(env, **how)
+    out = command.out or _next_folder(f"diagnose-{command.env}")
+    pages.prepare(out)
+    flags = report.flags(runs.Config(command.env, "ppo", env_settings=settings), "env")
+    opening = " ".join([f"--env {command.env}", *flags])
+    with Progress() as progress:
+        found = diagnosis.diagnose(env, env_params, opening=opening, progress=progress, **how)
+    pages.write(found, out)
+    console = _stdout()
+    for part in pages.shown(found):
+        console.print(part, highlight=False, soft_wrap=isinstance(part, str))
+    progress.say(f"{out / 'diagnosis.png'} has the figure, {out / 'diagnosis.json'} the numbers")
 
 
 def _bench_profile(command: BenchProfile) -> None:
@@ -800,8 +960,10 @@ def _stdout() -> Console:
 _ACTIONS = {
     "Train": _train,
     "Sweep": _sweep,
+    "Resume": _resume,
     "Eval": _eval,
     "Report": _report,
+    "Diagnose": _diagnose,
     "BenchExploration": _bench_exploration,
     "BenchDeepsea": _bench_deepsea,
     "BenchMinigrid": _bench_minigrid,

@@ -12,6 +12,7 @@ from purejaxrl import runs
 from purejaxrl.types import SettingError
 
 FORMAT = 1
+LOCK = "lock"
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def held(folder: Path, name: str, plan: Mapping[str, Any]) -> Iterator[None]:
     """
     plan = {"format": FORMAT, **plan}
     _check(folder, name, plan)
-    with _locked(folder):
+    with locked(folder):
         if not (folder / name).exists():
             runs.write_json(folder / name, plan | {"versions": runs.versions()})
         yield
@@ -34,7 +35,7 @@ def is_held(folder: Path) -> bool:
     """Whether a process is at work in the folder."""
     import fcntl
 
-    with (folder / "lock").open() as file:
+    with (folder / LOCK).open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
@@ -68,7 +69,7 @@ def _check(folder: Path, name: str, plan: Mapping[str, Any]) -> None:
     if not folder.is_dir():
         raise SettingError(f"out: {folder} is a file; give a folder")
     if not (folder / name).exists():
-        if any(path.name != "lock" for path in folder.iterdir()):
+        if any(path.name != LOCK for path in folder.iterdir()):
             raise SettingError(f"out: {folder} exists and has no {name}; give another folder, or remove it")
         return
     known = read(folder, name)
@@ -80,11 +81,15 @@ def _check(folder: Path, name: str, plan: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder; the system frees it however the process ends."""
+def locked(folder: Path) -> Iterator[None]:
+    """Make the folder, and hold it; the system frees it however the process ends.
+
+    Raises:
+      SettingError: where it cannot be written, or another process holds it.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / "lock").open("w")
+        file = (folder / LOCK).open("w")
     except OSError as error:
         raise SettingError(f"out: {folder} cannot be written: {error.strerror}") from None
     with file:

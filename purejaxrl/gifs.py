@@ -34,7 +34,16 @@ def check(folder: Path, out: Path) -> None:
     scenes.painter(runs.build(runs.read_config(folder)).env)
 
 
-def record(folder: Path, out: Path, progress: Progress, *, policy: int, seed: int = 0, greedy: bool = True) -> None:
+def record(
+    folder: Path,
+    out: Path,
+    progress: Progress,
+    *,
+    policy: int,
+    seed: int = 0,
+    greedy: bool = True,
+    which: str | int = "newest",
+) -> None:
     """Play one fresh episode with a run's policy and write it to `out`, which is replaced if it is there.
 
     Args:
@@ -42,13 +51,14 @@ def record(folder: Path, out: Path, progress: Progress, *, policy: int, seed: in
       policy: the training seed whose policy plays.
       seed: the episode's own.
       greedy: the mode of the policy, or samples from it.
+      which: the checkpoint, as :func:`purejaxrl.runs.restore` has them.
 
     Raises:
       SettingError: where :func:`check` raises it, and for a folder without a checkpoint.
       CheckpointError: when the checkpoint is damaged.
     """
     check(folder, out)
-    config, parts, state = runs.restore(folder)
+    config, parts, state = runs.restore(folder, which)
     lane = config.seed_numbers.index(policy)
 
     @jax.jit

@@ -13,13 +13,16 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from purejaxrl import processes
+from purejaxrl.metrics import MAY_BE_NAN
 from purejaxrl.progress import Progress
+from purejaxrl.replay import Replay
 from purejaxrl.train import Train, TrainState
 from purejaxrl.types import PyTree, is_key
 
 Parked = list[np.ndarray]  # the leaves of one lane's state
 
-CHUNK_STEPS = 2**17  # env steps of all lanes between two looks at the clock: about a second on two cores
+CHUNK_STEPS = 2**20  # env steps of all lanes between two looks at the clock, at most
+CHUNK_SECONDS = 1.0  # aimed at: as long an interrupt may wait
 
 
 class Lanes:
@@ -39,14 +42,20 @@ class Lanes:
         num_lanes: int,
         *,
         chunk_updates: int | None = None,
+        freeze: bool = False,
     ):
         """Trace both programs, which finds every error in what they are made of; nothing is compiled yet.
 
-        `chunk_updates` are done at a time; unless given, about as many as take a second.
+        `chunk_updates` are done at a time; unless given, as many as take about a second. With `freeze` a lane stays as
+        it was before the first update after which something in it is not finite.
         """
         self.train, self.shared, self.num_lanes = train, shared, num_lanes
         self.per_update = self.train.spec.num_envs * self.train.spec.num_steps * num_lanes
-        self.chunk = min(chunk_updates or max(CHUNK_STEPS // self.per_update, 1), self.train.num_updates)
+        # Whatever the run's length: longer runs then have the same program, and the same bits.
+        self.chunk = chunk_updates or max(CHUNK_STEPS // self.per_update, 1)
+        # Several processes would have to agree on the time that a chunk took.
+        self.freeze, self._steady = freeze, chunk_updates is not None or jax.process_count() > 1
+        self._pace = self.chunk if self._steady else 1
         self.compile_seconds = self.run_seconds = 0.0
         self.state: Any = None
         self.done = 0  # updates
@@ -131,11 +140,14 @@ class Lanes:
 
     def advance(self, own: PyTree, until: int | None = None) -> dict[str, np.ndarray]:
         """Do one chunk more, or what is left up to `until` or the run's end: metrics ``[num_lanes, updates, ...]``."""
-        start, count = time.perf_counter(), min(self.chunk, (until or self.train.num_updates) - self.done)
+        start, count = time.perf_counter(), min(self._pace, (until or self.train.num_updates) - self.done)
         self.state, found = self._advance(self.shared, own, self.state, np.int32(count))
         found = {name: rows[:, :count] for name, rows in processes.to_host(found).items()}
         self.done += count
-        self.run_seconds += time.perf_counter() - start
+        seconds = time.perf_counter() - start
+        self.run_seconds += seconds
+        if not self._steady:
+            self._pace = max(1, min(self.chunk, 4 * self._pace, int(count * CHUNK_SECONDS / seconds)))
         return found
 
     def _updates(self, train: Train, state: TrainState, count: Any) -> Any:
@@ -144,11 +156,28 @@ class Lanes:
         found = jax.tree.map(lambda leaf: jnp.zeros((self.chunk, *leaf.shape[1:]), leaf.dtype), shapes)
 
         def one(number, carry):
-            state, found = carry
-            state, new = train.advance(state, 1)
+            before, found = carry
+            state, new = train.advance(before, 1)
+            if self.freeze:
+                fine = _stays_finite(before, state, new)
+                state = jax.tree.map(lambda now, then: jnp.where(fine, now, then), state, before)
             return state, jax.tree.map(lambda rows, row: rows.at[number].set(row[0]), found, new)
 
         return jax.lax.fori_loop(0, count, one, (state, found))
+
+
+def _stays_finite(before: TrainState, state: TrainState, metrics: PyTree) -> jax.Array:
+    """Whether an update's metrics are finite where they have to be, and the learner is unless it was not before."""
+    watched = [value for name, value in metrics.items() if name not in MAY_BE_NAN and name != "nonfinite"]
+    well = (metrics["nonfinite"] == 0).all() & finite(watched)
+    return well & (finite(state.learner) | ~finite(before.learner))
+
+
+def finite(tree: PyTree) -> jax.Array:
+    """Whether every number is finite, replay aside, whose rewards and observations were looked at as they came."""
+    leaves = jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, Replay))
+    floats = [leaf for leaf in leaves if hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return jnp.all(jnp.asarray([jnp.isfinite(leaf).all() for leaf in floats], bool))
 
 
 def _alone(function: Callable[..., Any]) -> Callable[..., Any]:

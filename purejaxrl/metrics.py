@@ -15,6 +15,8 @@ from purejaxrl.types import SettingError
 
 FILE = "metrics.parquet"
 OF_EPISODES = ("episode_return", "episode_length")  # each row has a mean over the episodes that ended in it
+# Metrics that are NaN where no episode ended or nothing was found; any other one that is not finite has diverged.
+MAY_BE_NAN = ("episode_return", "episode_return_max", "episode_length", "first_reward", "bonus_rank_correlation")
 
 
 def frame(metrics: Mapping[str, Any], seeds: Sequence[int], *, first_update: int = 1) -> pd.DataFrame:
@@ -106,6 +108,15 @@ def mean(data: Any, column: str) -> float:
 def _weights(data: Any, column: str) -> pd.Series:
     """How much each row counts in a mean of this column."""
     return (data["num_episodes"] if column in OF_EPISODES else data[column].notna()).astype(float)
+
+
+def diverged(data: Any, *no_metrics: str) -> np.ndarray:
+    """Of each row whether a reward, an observation, a loss or another metric was not finite."""
+    broken = data["nonfinite"].to_numpy() > 0 if "nonfinite" in data else np.zeros(len(data), bool)
+    for name in data.columns:
+        if name not in (*MAY_BE_NAN, *no_metrics) and pd.api.types.is_numeric_dtype(data[name]):
+            broken = broken | ~np.isfinite(data[name].to_numpy(float))
+    return broken
 
 
 def first_success(data: pd.DataFrame, threshold: float) -> dict[int, int | None]:

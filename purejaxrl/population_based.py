@@ -22,7 +22,7 @@ import pandas as pd
 
 from purejaxrl import checkpoint, folders, metrics, processes, runs, search, sweeps
 from purejaxrl.lanes import Lanes, lane_keys
-from purejaxrl.populations import Program
+from purejaxrl.populations import SAVE_SECONDS, Program
 from purejaxrl.progress import Progress
 from purejaxrl.search import MOST_RUNS, LogUniform, Uniform, check_fields
 from purejaxrl.trackers import Tracker, check_trackers, closing
@@ -30,7 +30,6 @@ from purejaxrl.types import SettingError, check_int, check_new_path, check_numbe
 
 Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
 PLAN = "pbt.json"
-SAVE_SECONDS = 60
 
 
 @dataclasses.dataclass

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
+import json
 import math
-import os
+import shutil
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import pandas as pd
 
-from purejaxrl import envs, metrics, processes
+from purejaxrl import checkpoint, envs, metrics, processes
 from purejaxrl.intrinsic import named_parts
 from purejaxrl.lanes import Lanes, Parked, lane_keys
 from purejaxrl.progress import Progress
 from purejaxrl.train import Train, make_train
-from purejaxrl.types import SettingError, check_choice, check_settings
+from purejaxrl.types import SettingError, check_choice, check_settings, is_key
 
 # Envs of all lanes of a CPU device: PPO on CartPole is 1.4 times as fast with 16 lanes of 4 envs as with one, and with
 # 64 envs a lane no faster with more of them.
 CPU_ENVS = 64
 MEMORY_SHARE = 0.7  # of what is free, unless told otherwise
+SAVE_SECONDS = 60  # between two saves of what is under way
 
 
 class Point(NamedTuple):
@@ -174,9 +180,27 @@ def free_memory() -> float:
     if stats and "bytes_limit" in stats:
         return MEMORY_SHARE * (stats["bytes_limit"] - stats.get("bytes_in_use", 0))
     try:
-        return MEMORY_SHARE * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found = next(line for line in lines if line.startswith("MemAvailable:"))
+        return MEMORY_SHARE * 1024 * int(found.split()[1])
+    except (OSError, StopIteration):  # not Linux
         return math.inf
+
+
+def check_memory(needed: float, what: str) -> None:
+    """Raise :class:`SettingError` where `needed` bytes are more than there are."""
+    free = free_memory() / MEMORY_SHARE
+    if needed > free:
+        raise SettingError(
+            f"{what} needs {needed / 1e9:.2g} GB of memory, more than the {free / 1e9:.2g} GB that there are: lower "
+            "num_envs, seeds, algo.num_steps or the sizes of buffers and networks"
+        )
+
+
+def num_bytes(tree: Any) -> float:
+    """Of all leaves, by their shapes."""
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if not is_key(leaf)]
+    return float(sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves))
 
 
 def peak_memory() -> float:
@@ -189,6 +213,57 @@ def peak_memory() -> float:
     except ImportError:  # not a POSIX system
         return 0.0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1.0 if sys.platform == "darwin" else 1024.0)
+
+
+class UnderWay:
+    """A batch of lanes that is not done yet, saved now and then below a folder, so that little is lost with a process.
+
+    Where the folder is None, or several processes share the lanes, nothing is saved.
+    """
+
+    def __init__(self, folder: Path | None, batch: Sequence[Point], start: int, num_lanes: int):
+        first = batch[0]
+        name = f"{first.values.get('config_id', 0)}-{first.seed}"
+        self.path = None if folder is None or jax.process_count() > 1 else folder / name
+        facts = {"points": [[repr(dict(one.values)), one.seed] for one in batch], "start": start, "lanes": num_lanes}
+        self.facts = json.dumps(facts).encode()
+        self.saved = time.monotonic()
+
+    def load(self, lanes: Lanes) -> pd.DataFrame | None:
+        """Place the lanes where this very batch was and return its metrics; None where nothing usable is there."""
+        for path in reversed(self._paths()):
+            try:
+                if checkpoint.read_beside(path, "batch.json") != self.facts:
+                    continue
+                frame = pd.read_parquet(io.BytesIO(checkpoint.read_beside(path, metrics.FILE)))
+                lanes.place(checkpoint.restore(path, lanes.example), int(path.name))
+                return frame
+            except checkpoint.CheckpointError:
+                continue
+        return None
+
+    def save(self, lanes: Lanes, found: Sequence[pd.DataFrame], seconds: float, *, now: bool) -> None:
+        """Save it, after so many seconds of running, if the last save was long ago, or `now`."""
+        if self.path is None or not found or not (now or time.monotonic() - self.saved > SAVE_SECONDS):
+            return
+        before, content = self._paths(), io.BytesIO()
+        pd.concat(found, ignore_index=True).assign(seconds=seconds).to_parquet(content, index=False)
+        path = self.path / f"{lanes.done:09d}"
+        if path not in before:
+            with contextlib.suppress(OSError):  # a full disk ends the sweep where its results cannot be written
+                beside = {"batch.json": self.facts, metrics.FILE: content.getvalue()}
+                checkpoint.save(path, lanes.state, beside=beside)
+                for old in before:
+                    shutil.rmtree(old)
+        self.saved = time.monotonic()
+
+    def clear(self) -> None:
+        """Remove what was saved: the batch is done."""
+        if self.path is not None and self.path.exists():
+            shutil.rmtree(self.path)
+
+    def _paths(self) -> list[Path]:
+        return [] if self.path is None else sorted(self.path.glob("[0-9]*"))
 
 
 class Program:
@@ -277,10 +352,12 @@ class Program:
         start: int = 0,
         states: Sequence[Parked] = (),
         stop: int | None = None,
+        folder: Path | None = None,
     ) -> Iterator[Batch]:
-        """Run the points, so many lanes at a time. An interrupt ends it, and what is under way then is lost.
+        """Run the points, so many lanes at a time. An interrupt ends it.
 
-        They begin, or go on after `start` updates from `states`, and pause after `stop` of them or end.
+        What is under way is saved every minute and then, below `folder`, and the same call goes on from there; without
+        one it is lost. They begin, or go on after `start` updates from `states`, and pause after `stop` of them or end.
         """
         if not points or interrupted.is_set():
             return
@@ -293,21 +370,33 @@ class Program:
                 field: np.asarray([point.values[field] for point in padded], self.setup.dtype(field))
                 for field in self.fields
             }
-            seconds, found = lanes.run_seconds, []
-            if states:
-                paused = states[first_point : first_point + self.num_lanes]
+            seconds, under_way = lanes.run_seconds, UnderWay(folder, batch, start, self.num_lanes)
+            if (saved := under_way.load(lanes)) is not None:
+                progress.advance(_steps(lanes, lanes.done - start, len(batch)), saved)
+                seconds -= float(saved["seconds"].to_numpy()[0])
+                found = [saved.drop(columns="seconds")]
+            elif states:
+                paused, found = states[first_point : first_point + self.num_lanes], []
                 lanes.unpark([*paused, *[paused[-1]] * (self.num_lanes - len(batch))], start)
             else:
                 lanes.begin(own, lane_keys(point.seed for point in padded))
+                found = []
             while lanes.done < end:
-                if interrupted.is_set():
+                stopped = interrupted.is_set()
+                under_way.save(lanes, found, lanes.run_seconds - seconds, now=stopped)
+                if stopped:
                     return
                 first = lanes.done + 1
                 arrays = {name: values[: len(batch)] for name, values in lanes.advance(own, end).items()}
                 found.append(metrics.frame(arrays, range(len(batch)), first_update=first))
-                steps = (lanes.done + 1 - first) * lanes.per_update // self.num_lanes * len(batch)
-                progress.advance(steps, found[-1])
+                progress.advance(_steps(lanes, lanes.done + 1 - first, len(batch)), found[-1])
             frame = pd.concat(found, ignore_index=True).rename(columns={"seed": "point"}).drop(columns="config_id")
             parked = lanes.park()[: len(batch)] if end < lanes.train.num_updates else []
             yield Batch(batch, frame.assign(seconds=(lanes.run_seconds - seconds) / len(batch)), parked)
+            under_way.clear()
         lanes.state = None  # the next program's lanes may need the memory
+
+
+def _steps(lanes: Lanes, updates: int, runs: int) -> int:
+    """Env steps of so many updates of so many of the lanes."""
+    return updates * lanes.per_update // lanes.num_lanes * runs

@@ -12,13 +12,19 @@ import rich.progress
 from rich.console import Console
 from rich.text import Text
 
+from purejaxrl.watchdog import Watchdog
+
 PLAIN_SECONDS = 10  # between two lines where there is no terminal
 
 
 class Progress:
-    """Phases with their time, and a bar over environment steps with throughput, return and time left."""
+    """Phases with their time, and a bar over environment steps with throughput, return and time left.
 
-    def __init__(self, console: Console | None = None):
+    With `stall_minutes` above 0 a process that has nothing new to say for so long is ended (:mod:`purejaxrl.watchdog`).
+    """
+
+    def __init__(self, console: Console | None = None, *, stall_minutes: float = 0.0):
+        self._watchdog = Watchdog(60 * stall_minutes) if stall_minutes else None
         self.console = console or Console(stderr=True, highlight=False)
         self._live = rich.progress.Progress(
             rich.progress.SpinnerColumn(),
@@ -40,18 +46,28 @@ class Progress:
 
     def __enter__(self) -> Progress:
         self._live.start()
+        if self._watchdog:
+            self._watchdog.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if self._watchdog:
+            self._watchdog.__exit__()
         self._live.stop()
+
+    def _pat(self) -> None:
+        if self._watchdog:
+            self._watchdog.pat()
 
     def say(self, line: str) -> None:
         """Print one line that stays."""
+        self._pat()
         self.console.print(line, markup=False, soft_wrap=True)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Show that this is going on; phases of a second or more leave a line with their time."""
+        self._pat()
         start = time.perf_counter()
         task = self._live.add_task(name, total=None, details="")
         if not self.console.is_terminal:
@@ -60,6 +76,7 @@ class Progress:
             yield
         finally:
             self._live.remove_task(task)
+            self._pat()
         seconds = time.perf_counter() - start
         if seconds >= 1 and self.console.is_terminal:
             self.say(f"{name}: {seconds:.1f} s")
@@ -77,6 +94,7 @@ class Progress:
 
     def advance(self, steps: int, rows: pd.DataFrame | None = None) -> None:
         """Count `steps` more; `rows` are the new metrics, whose mean return is shown."""
+        self._pat()
         self._done += steps
         now = time.perf_counter()
         found = np.zeros(0) if rows is None else np.asarray(rows["episode_return"].dropna())

@@ -80,6 +80,30 @@ def useful_size(buffer_size: int, spec: Spec) -> int:
     return min(buffer_size, spec.num_envs * (2 * spec.num_steps * spec.num_updates + 1))
 
 
+def grown(old: PyTree, new: PyTree) -> PyTree:
+    """The state `old` in the larger rings of `new`, as a run of more `total_steps` from its start would have it.
+
+    Only rings that the whole run could not have filled depend on its length (:func:`useful_size`): they have never come
+    around, so that what they hold stays where it is, before empty places. Leaves may have leading axes of runs.
+    """
+
+    def leaf(old, new):
+        if isinstance(old, Priorities):
+            missing = new.tree.shape[-1] - old.tree.shape[-1]
+            leaves = old.tree[..., old.tree.shape[-1] // 2 :]
+            level = jnp.concatenate([leaves, jnp.zeros((*leaves.shape[:-1], missing // 2))], axis=-1)
+            levels = [level]
+            while level.shape[-1] > 1:
+                level = level[..., ::2] + level[..., 1::2]
+                levels.insert(0, level)
+            return Priorities(jnp.concatenate([jnp.zeros_like(level), *levels], axis=-1), old.largest)
+        if old.shape == new.shape:
+            return old
+        return new.at[tuple(slice(0, size) for size in old.shape)].set(old)
+
+    return jax.tree.map(leaf, old, new, is_leaf=lambda node: isinstance(node, Priorities))
+
+
 def init(example: Transition, num_envs: int, buffer_size: int) -> Replay:
     """An empty buffer; `example` gives the shapes and dtypes of one env's step (``Spec.transition``)."""
     size = buffer_size // num_envs
@@ -223,7 +247,7 @@ def set_priorities(priorities: Priorities, index: Array, value: Array) -> Priori
         return tree.at[node].set(tree[2 * node] + tree[2 * node + 1]), node
 
     tree, _ = jax.lax.fori_loop(0, leaves.bit_length() - 1, up, (tree, node))
-    return Priorities(tree, jnp.maximum(priorities.largest, jnp.max(value)))
+    return Priorities(tree.at[0].set(0.0), jnp.maximum(priorities.largest, jnp.max(value)))
 
 
 @jax.named_scope("replay")

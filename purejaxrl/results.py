@@ -15,8 +15,6 @@ from purejaxrl.types import SettingError, check_choice, check_int
 
 Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
 BINS = 5  # of a field with more values than that, each of as many configurations
-# Metrics that are NaN where no episode ended or nothing was found; any other one that is not finite has diverged.
-MAY_BE_NAN = ("episode_return", "episode_return_max", "episode_length", "first_reward", "bonus_rank_correlation")
 NO_METRICS = ("config_id", "seed", "update", "rung")
 RETURN = {"final_return": "maximize"}
 
@@ -29,15 +27,16 @@ class Sweep:
     fields: list[str]
     out: Path | None = None
     complete: bool = True  # False after an interrupt
+    signal: str | None = None  # by whose name it came
 
     def runs(self, *more: str) -> Frame:
         """A row per run: `config_id`, the searched fields, `seed`, `env_steps`, `final_return`, `diverged`, `seconds`.
 
         `final_return` is the mean over the episodes that ended in the last tenth of the updates, NaN where none did;
-        `diverged` the first update at which a loss or another metric was not finite, NaN where all were. A sweep with
-        rungs has a column `rung` too: how many of them the run came to, counting its end. Any other metric that `more`
-        names has a column of its mean over the last tenth of the updates, NaN where it has no value there. That of
-        `first_reward`, which never changes again, is the last one.
+        `diverged` the first update at which a reward, an observation, a loss or another metric was not finite, NaN
+        where all were. A sweep with rungs has a column `rung` too: how many of them the run came to, counting its end.
+        Any other metric that `more` names has a column of its mean over the last tenth of the updates, NaN where it has
+        no value there. That of `first_reward`, which never changes again, is the last one.
 
         Raises:
           SettingError: (a ValueError) where there is no such metric.
@@ -48,18 +47,12 @@ class Sweep:
             check_choice(name, known, "metric")
         key = ["config_id", "seed"]
         frame = self.frame.sort_values([*key, "update"], kind="stable")
-        watched = [
-            name
-            for name in frame.columns
-            if name not in (*MAY_BE_NAN, *self.fields) and pd.api.types.is_numeric_dtype(frame[name])
-        ]
-        broken = ~np.isfinite(frame[watched].to_numpy(float)).all(1)
         runs = frame.groupby(key, sort=True)
         found = frame.drop_duplicates(key)[["config_id", *self.fields, "seed"]].set_index(key, drop=False)
         found = found.assign(
             env_steps=runs["env_steps"].max(),
             final_return=metrics.final_means(frame, "episode_return", key),
-            diverged=frame[broken].groupby(key)["update"].min(),
+            diverged=frame[metrics.diverged(frame, *self.fields)].groupby(key)["update"].min(),
             seconds=runs["seconds"].last(),
             **({"rung": runs["rung"].max()} if self._has_rungs else {}),
         )

@@ -1,39 +1,39 @@
-"""A run's folder, and the host loop that fills it: jitted chunks of updates with progress, Ctrl-C and results between.
+"""A run's folder: what it is made of, and what it holds. :mod:`purejaxrl.training` fills it.
 
 The folder: ``config.json`` (written before anything compiles), ``metrics.parquet``, ``summary.json``, ``checkpoints/``
-with one folder per saved update, ``visits.npz`` where ground truth was asked for, and what `report` writes.
+with one folder per saved update, ``visits.npz`` where ground truth was asked for, ``lock``, held by whoever is at work
+there, and what `report` writes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
+import io
 import json
 import math
 import platform
 import shutil
 import signal
 import threading
-import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import pandas as pd
 
 from purejaxrl import algos, checkpoint, discovery, envs, evaluation, expressions, files, metrics, processes
-from purejaxrl.lanes import Lanes, lane_keys
-from purejaxrl.progress import Progress
-from purejaxrl.trackers import Tracker, closing
+from purejaxrl.lanes import lane_keys
 from purejaxrl.train import Train, TrainState, make_train
 from purejaxrl.types import SettingError, check_choice, check_int
 
 FORMAT = 1
-SAVE_SECONDS = 60
+FACTS = "run.json"  # beside a checkpoint: the config it is of, the seconds it took, its score
+IF_DIVERGED = ("stop", "freeze")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +48,9 @@ class Config:
     seeds: int = 1
     seed: int = 0
     visits: bool = False
+    save_seconds: float = 60.0  # between two checkpoints
+    keep: int = 2  # checkpoints, and the best one
+    if_diverged: str = "stop"
     env_settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     algo_settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     bonus_settings: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -110,74 +113,37 @@ def read_config(folder: Path) -> Config:
     Raises:
       SettingError: when the folder is not a run's, or its config cannot be used.
     """
+    path = folder / "config.json"
     try:
-        content = json.loads((folder / "config.json").read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
         raise SettingError(f"{folder} is not a run's folder: it has no readable config.json") from None
-    except ValueError:
-        raise SettingError(f"{folder / 'config.json'} is damaged: not JSON") from None
+    except (ValueError, RecursionError):
+        raise SettingError(f"{path} is damaged: not JSON") from None
+    return _config(content, path)
+
+
+def write_config(folder: Path, config: Config) -> None:
+    write_json(folder / "config.json", {"format": FORMAT, **dataclasses.asdict(config)})
+
+
+def _config(content: Any, path: Path) -> Config:
+    """The config that JSON stands for."""
     try:
         if content.pop("format") != FORMAT:
-            raise SettingError(f"{folder / 'config.json'} has another format than {FORMAT}, the one this version reads")
+            raise SettingError(f"{path} has another format than {FORMAT}, the one this version reads")
         config = Config(**content)
     except (AttributeError, KeyError, TypeError) as error:
-        raise SettingError(f"{folder / 'config.json'} is damaged: {error}") from None
+        raise SettingError(f"{path} is damaged: {error}") from None
     for field in dataclasses.fields(Config):
-        kind = {"str": str, "int": int, "bool": bool}.get(str(field.type), dict)
-        if not isinstance(getattr(config, field.name), kind):
-            raise SettingError(f"{folder / 'config.json'} is damaged: {field.name} is no {kind.__name__}")
+        kinds = {"str": str, "int": int, "bool": bool, "float": (int, float)}.get(str(field.type), dict)
+        value = getattr(config, field.name)
+        if not isinstance(value, kinds) or (isinstance(value, bool) and field.type != "bool"):
+            raise SettingError(f"{path} is damaged: {field.name} is no {str(field.type).partition('[')[0]}")
     return config
 
 
-def run(config: Config, out: Path, progress: Progress, trackers: Sequence[Tracker] = ()) -> dict[str, Any]:
-    """Train every seed of `config` at once, fill the folder `out` and return the summary.
-
-    What was reached is saved every minute and at the end, and metrics go to the trackers as they come. An interrupt
-    (Ctrl-C or SIGTERM) ends the run after the chunk under way; a second one ends it at once. ``summary["interrupted"]``
-    tells.
-
-    Raises:
-      SettingError: where a setting is wrong or `out` exists and is not an empty folder; nothing is written then.
-    """
-    processes.check_alone("train")
-    check_int(config.seeds, "seeds", ge=1)
-    check_int(config.seed, "seed", ge=0, le=2**31 - 1)
-    parts = build(config)
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        train = _bind(config, parts)
-    for warning in said:
-        progress.say(str(warning.message))
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SettingError(f"out: {out} exists and is not an empty folder; give another one, or remove it")
-    with interruptible() as interrupted, closing(trackers), progress:
-        with progress.phase("tracing"):
-            numbers = (parts.learner, parts.bonus, parts.env_params)
-            lanes = Lanes(train, lambda numbers, own: _bind(config, parts, numbers), numbers, (), config.seeds)
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SettingError(f"out: {out} cannot be made: {error.strerror}") from None
-        write_json(out / "config.json", {"format": FORMAT, **dataclasses.asdict(config)})
-        lanes.compile(progress)
-        with progress.phase("warming up" if train.warmup else "starting"):
-            lanes.begin((), lane_keys(config.seed_numbers))
-        data, saved = [], time.monotonic()
-        with progress.training(train.env_steps * config.seeds):
-            progress.advance(train.spec.num_envs * train.warmup * config.seeds)
-            while lanes.done < train.num_updates and not interrupted.is_set():
-                first, before = lanes.done + 1, lanes.done
-                data.append(metrics.frame(lanes.advance(()), config.seed_numbers, first_update=first))
-                progress.advance((lanes.done - before) * lanes.per_update, data[-1])
-                for tracker in trackers:
-                    tracker.log(data[-1], ())
-                if time.monotonic() - saved > SAVE_SECONDS:
-                    _save(config, out, lanes, data, progress, interrupted=True)
-                    saved = time.monotonic()
-        return _save(config, out, lanes, data, progress, interrupted=interrupted.is_set())
-
-
-def _bind(config: Config, parts: Components, components: tuple | None = None) -> Train:
+def bind(config: Config, parts: Components, components: tuple | None = None) -> Train:
     """The run as pure functions; `components` replaces the numbers, so that they may be traced."""
     learner, bonus, env_params = components or (parts.learner, parts.bonus, parts.env_params)
     return make_train(
@@ -189,46 +155,6 @@ def _bind(config: Config, parts: Components, components: tuple | None = None) ->
         total_steps=config.total_steps,
         visits=None if parts.cells is None else (parts.cells.cell_fn, parts.cells.num_cells),
     )
-
-
-def _save(
-    config: Config, out: Path, lanes: Lanes, data: list[pd.DataFrame], progress: Progress, *, interrupted: bool
-) -> dict[str, Any]:
-    """Write everything that was reached and return the summary; earlier checkpoints go once the new one is there."""
-    frame = pd.concat(data, ignore_index=True) if data else metrics.empty()
-    frame = frame.sort_values(["seed", "update"], ignore_index=True)
-    updates = int(np.asarray(frame["update"]).max()) if data else 0
-    metrics.write(out, frame)
-    earlier = _checkpoints(out)
-    with progress.phase("saving"):
-        if updates not in earlier:
-            checkpoint.save(out / "checkpoints" / str(updates), lanes.state)
-        for step in earlier:
-            if step != updates:
-                shutil.rmtree(out / "checkpoints" / str(step))
-        if lanes.state.visits is not None:
-            with files.replacing(out / "visits.npz") as temporary:
-                np.savez_compressed(temporary, visits=np.asarray(lanes.state.visits))
-    returns = metrics.final_means(frame, "episode_return").to_dict() if data else {}
-    finite = [value for value in returns.values() if math.isfinite(value)]
-    steps = lanes.train.env_steps - (lanes.train.num_updates - updates) * lanes.per_update // config.seeds
-    summary = {
-        "env": config.env,
-        "algo": config.algo,
-        "bonus": config.bonus,
-        "seeds": config.seeds,
-        "env_steps": steps,
-        "updates": updates,
-        "final_return_mean": float(np.mean(finite)) if finite else None,
-        "final_return_per_seed": [returns.get(seed, math.nan) for seed in config.seed_numbers],
-        "steps_per_second": steps * config.seeds / lanes.run_seconds,
-        "compile_seconds": lanes.compile_seconds,
-        "run_seconds": lanes.run_seconds,
-        "interrupted": interrupted and updates < lanes.train.num_updates,
-        "versions": versions(),
-    }
-    write_json(out / "summary.json", summary)
-    return summary
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
@@ -250,40 +176,157 @@ def read_summary(folder: Path) -> dict[str, Any]:
     return summary
 
 
-def _checkpoints(folder: Path) -> list[int]:
+# --- checkpoints ------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Reached:
+    """How far a run has come: what a checkpoint holds."""
+
+    config: Config
+    state: TrainState  # with a leading axis of seeds
+    frame: pd.DataFrame  # metrics so far
+    updates: int
+    run_seconds: float
+
+
+def save(folder: Path, reached: Reached, score: float | None) -> None:
+    """Add a checkpoint to a run's folder; those that need not be kept go once it is there.
+
+    Kept are the newest ``config.keep`` and the one with the highest `score`, the mean final return over seeds.
+    """
+    content = io.BytesIO()
+    reached.frame.to_parquet(content, index=False)
+    facts = {"config": dataclasses.asdict(reached.config), "run_seconds": reached.run_seconds, "score": score}
+    path = _path(folder, reached.updates)
+    if not path.exists():
+        beside = {metrics.FILE: content.getvalue(), FACTS: json.dumps(facts).encode()}
+        checkpoint.save(path, reached.state, beside=beside)
+    steps = checkpoints(folder)
+    for step in {*steps[: -reached.config.keep]} - {_best(folder, steps)}:
+        shutil.rmtree(_path(folder, step))
+
+
+def checkpoints(folder: Path) -> list[int]:
     """Updates of the checkpoints in a run's folder, in order."""
     return sorted(int(path.name) for path in (folder / "checkpoints").glob("*") if path.name.isdecimal())
 
 
-def restore(folder: Path) -> tuple[Config, Components, TrainState]:
-    """Load a run's newest checkpoint: config, components, and the state with a leading axis of seeds.
+def newest(folder: Path, say: Callable[[str], None], *, put_aside: bool = False) -> Reached | None:
+    """What the newest checkpoint that can be used holds; None where there is none at all.
+
+    `say` gets a line for each that is damaged, which `put_aside` renames.
 
     Raises:
-      SettingError: when the folder is not a run's, or has no checkpoint.
-      CheckpointError: when the checkpoint is damaged.
+      CheckpointError: where there are some, and none can be used.
     """
-    config = read_config(folder)
-    parts = build(config)
-    steps = _checkpoints(folder)
-    if not steps:
-        raise SettingError(f"{folder} has no checkpoint: the run ended before it saved one")
+    found, steps = None, checkpoints(folder)
+    for step in reversed(steps):
+        try:
+            found = load(folder, step)
+            break
+        except checkpoint.CheckpointError as error:
+            say(f"{error}{'; put aside' if put_aside else ''}")
+            if put_aside:
+                aside = _path(folder, step).with_name(f"damaged-{step}")
+                shutil.rmtree(aside, ignore_errors=True)
+                _path(folder, step).rename(aside)
+    if steps and found is None:
+        raise checkpoint.CheckpointError(f"{folder}: none of its {len(steps)} checkpoints can be used")
+    return found
+
+
+def load(folder: Path, step: int) -> Reached:
+    """What the checkpoint of this update holds.
+
+    Raises:
+      CheckpointError: where it is damaged, or of another format.
+    """
+    path = _path(folder, step)
+    facts = _facts(path)
+    config = _config({"format": FORMAT, **facts["config"]}, path / FACTS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        train = _bind(config, parts)
+        train = bind(config, build(config))
+    frame = pd.read_parquet(io.BytesIO(checkpoint.read_beside(path, metrics.FILE)))
     like = jax.eval_shape(jax.vmap(train.init), lane_keys(config.seed_numbers))
-    return config, parts, checkpoint.restore(folder / "checkpoints" / str(steps[-1]), like)
+    return Reached(config, checkpoint.restore(path, like), frame, step, float(facts["run_seconds"]))
 
 
-def evaluate(folder: Path, num_episodes: int, *, seed: int = 0, greedy: bool = True) -> pd.DataFrame:
+def _path(folder: Path, step: int) -> Path:
+    return folder / "checkpoints" / str(step)
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    return json.loads(checkpoint.read_beside(path, FACTS))
+
+
+def _best(folder: Path, steps: Sequence[int]) -> int | None:
+    """The update of the checkpoint with the highest score, the latest of several; None where none has one."""
+    scores = {}
+    for step in steps:
+        with contextlib.suppress(checkpoint.CheckpointError):
+            scores[step] = _facts(_path(folder, step))["score"]
+    scored = [(score, step) for step, score in scores.items() if score is not None]
+    return max(scored)[1] if scored else None
+
+
+def restore(
+    folder: Path, which: str | int = "newest", say: Callable[[str], None] = lambda line: None
+) -> tuple[Config, Components, TrainState]:
+    """Load a run's checkpoint: config, components, and the state with a leading axis of seeds.
+
+    `which` is "newest" (the newest that is not damaged; `say` gets a line for each that is), "best" (the highest mean
+    return over the last tenth of its updates), or a number of updates.
+
+    Raises:
+      SettingError: when the folder is not a run's, or has no such checkpoint.
+      CheckpointError: when it is damaged.
+    """
+    config = read_config(folder)
+    parts, steps = build(config), checkpoints(folder)
+    if not steps:
+        raise SettingError(f"{folder} has no checkpoint: the run ended before it saved one")
+    if which == "newest":
+        reached = newest(folder, say)
+        assert reached is not None
+        return config, parts, reached.state
+    step = _best(folder, steps) if which == "best" else int(which) if str(which).isdecimal() else None
+    if step not in steps:
+        shown = ", ".join(map(str, steps))
+        raise SettingError(f"checkpoint: {folder} has newest, best, or those after {shown} updates, got {which!r}")
+    return config, parts, load(folder, step).state
+
+
+def frozen(reached: Reached) -> dict[int, str]:
+    """Seeds that have stopped before what was reached, with what was not finite."""
+    found, frame = {}, reached.frame.sort_values("update")
+    for row in frame.drop_duplicates("seed", keep="last").to_dict("records"):
+        if row["update"] < reached.updates:
+            found[int(row["seed"])] = not_finite(row)
+    return found
+
+
+def not_finite(row: Any) -> str:
+    """What in a row of metrics is not finite, a reward, an observation, or metrics by their names, and when."""
+    inputs = [what for bit, what in ((1, "a reward"), (2, "an observation")) if int(row["nonfinite"]) & bit]
+    others = [name for name, value in row.items() if name not in metrics.MAY_BE_NAN and not math.isfinite(value)]
+    what = " and ".join(inputs) or ", ".join(others)
+    return f"{what} at update {int(row['update']):,}, {int(row['env_steps']):,} steps"
+
+
+def evaluate(
+    folder: Path, num_episodes: int, *, seed: int = 0, greedy: bool = True, which: str | int = "newest"
+) -> pd.DataFrame:
     """Play fresh episodes with each seed's policy: a row per training seed, with the return's mean, std and range.
 
     Raises:
-      SettingError: when the folder is not a run's, or has no checkpoint.
+      SettingError: when the folder is not a run's, or has no such checkpoint (:func:`restore` says which there are).
       CheckpointError: when the checkpoint is damaged.
     """
     check_int(seed, "seed", ge=0, le=2**31 - 1)
     check_int(num_episodes, "num_episodes", ge=1)
-    config, parts, state = restore(folder)
+    config, parts, state = restore(folder, which)
     keys = jax.random.split(jax.random.key(seed), config.seeds)
 
     def one(state, key):
@@ -345,12 +388,14 @@ def _plain(value: Any) -> Any:
 class Interrupt(threading.Event):
     """Set by a signal; :meth:`is_set` is asked by all processes together, so that all of them stop at one place."""
 
+    name: str | None = None  # of the signal
+
     def is_set(self) -> bool:
         return processes.anywhere(super().is_set())
 
 
 @contextmanager
-def interruptible() -> Iterator[threading.Event]:
+def interruptible() -> Iterator[Interrupt]:
     """An event that the first SIGINT or SIGTERM sets; a second one raises KeyboardInterrupt."""
     event, signals = Interrupt(), []
     if threading.current_thread() is not threading.main_thread():
@@ -361,6 +406,7 @@ def interruptible() -> Iterator[threading.Event]:
         if signals:
             raise KeyboardInterrupt
         signals.append(number)
+        event.name = signal.Signals(number).name
         event.set()
 
     before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}

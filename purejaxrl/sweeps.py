@@ -6,7 +6,7 @@ program so many lanes at a time, and whenever some are done the folder has them.
 
 The folder: ``sweep.json``, what is swept, written before anything compiles; ``parts/``, one Parquet dataset of a row
 per configuration, seed and update with the searched fields as columns; ``summary.json``, how far and how fast the last
-call came; ``lock``, held by whoever is at work there.
+call came; ``under-way/``, lanes that are not done yet; ``lock``, held by whoever is at work there.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ from purejaxrl.types import (
 
 Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
 PLAN = "sweep.json"
+UNDER_WAY = "under-way"  # lanes that are not done yet, within the folder
 Pair = tuple[int, int]  # a configuration's id and a seed
 MOST_PROGRAMS = 64  # in one sweep; compiling a pair takes 5 to 10 s on a CPU, about a minute on an H200
 RUN_FIELDS = ("num_envs", "total_steps")  # searched without a component's name before them
@@ -459,10 +460,11 @@ class _Run:
                 count += len(new)
                 if not interrupted.is_set():
                     proposed.tell(self._means(self.parts))
-            complete = not interrupted.is_set()
-        if complete and self.submit is not None and self.folder is not None:
-            shutil.rmtree(self.folder / engines.JOBS, ignore_errors=True)
-        found = self._found(complete)
+            complete, name = not interrupted.is_set(), getattr(interrupted, "name", None)
+        if complete and self.folder is not None and processes.is_first():
+            for name in (engines.JOBS, UNDER_WAY):
+                shutil.rmtree(self.folder / name, ignore_errors=True)
+        found = dataclasses.replace(self._found(complete), signal=name)
         if self.folder is not None and self.steps and processes.is_first():
             runs.write_json(self.folder / "summary.json", self._summary(found, count))
         return found
@@ -538,6 +540,7 @@ class _Run:
     ) -> None:
         """Bring these runs to the last of the shares, from where they pause at the one before, or from their start."""
         common = {"progress": self.progress, "interrupted": interrupted, "stop": _updates(bucket, shares[-1])}
+        common["folder"] = None if self.folder is None else self.folder / UNDER_WAY
         run = functools.partial(self._program(bucket).run, **common)
         waiting = [point for point in points if _pair(point) in self.paused]
         others = [point for point in points if _pair(point) not in self.paused]

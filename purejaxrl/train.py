@@ -237,6 +237,7 @@ class Train:
             "first_reward": jnp.where(state.first_reward < 0, jnp.nan, state.first_reward),
             "bonus_mean": jnp.zeros(()) if batch.bonus is None else batch.bonus.mean(),
             "bonus_raw_mean": value.mean(),
+            "nonfinite": _nonfinite(batch),
         }
         if state.visits is not None:
             metrics["coverage"] = ground_truth.coverage(state.visits)
@@ -415,6 +416,13 @@ def _episode_metrics(done: Array, episode_return: Array, episode_length: Array) 
         "episode_return_max": jnp.where(count, jnp.max(episode_return, where=done, initial=-jnp.inf), jnp.nan),
         "episode_length": jnp.sum(episode_length, where=done) / count,
     }
+
+
+def _nonfinite(batch: Transition) -> Array:
+    """0, or the sum of 1 where a reward is not finite, and 2 where a number in an observation is not."""
+    seen = [leaf for leaf in jax.tree.leaves((batch.obs, batch.next_obs)) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    observations = jnp.all(jnp.asarray([jnp.isfinite(leaf).all() for leaf in seen], bool))
+    return jnp.asarray(~jnp.isfinite(batch.reward).all() + 2 * ~observations, jnp.int32)
 
 
 def _check_fit(component: Any, spec: Spec) -> None:

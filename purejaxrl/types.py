@@ -234,9 +234,12 @@ class Resets(Protocol):
 # --- settings -------------------------------------------------------------------------------------------------------
 
 
-def number(default: float, *, gt=None, ge=None, lt=None, le=None) -> Any:
-    """Declare a traced setting with its bounds: a pytree leaf that may be a float, an array scalar or a tracer."""
-    return struct.field(default=default, metadata={"bounds": (gt, ge, lt, le)})
+def number(default: float, *, gt=None, ge=None, lt=None, le=None, schedule: bool = False) -> Any:
+    """Declare a traced setting with its bounds: a pytree leaf that may be a float, an array scalar or a tracer.
+
+    `schedule` marks what runs over `total_steps`, so that a longer run differs from its first update on.
+    """
+    return struct.field(default=default, metadata={"bounds": (gt, ge, lt, le), "schedule": schedule})
 
 
 def static(
@@ -248,10 +251,17 @@ def static(
     le=None,
     choices: tuple[str, ...] | None = None,
     power_of_two: bool = False,
+    schedule: bool = False,
 ) -> Any:
     """Declare a setting that shapes the program: part of the tree's structure, a new value compiles again."""
-    metadata = {"bounds": (gt, ge, lt, le), "choices": choices, "power_of_two": power_of_two}
+    metadata = {"bounds": (gt, ge, lt, le), "choices": choices, "power_of_two": power_of_two, "schedule": schedule}
     return struct.field(pytree_node=False, default=default, metadata=metadata)
+
+
+def schedules(component: Any) -> list[str]:
+    """The settings of `component` that run over `total_steps` and are on."""
+    fields = dataclasses.fields(component)
+    return [field.name for field in fields if field.metadata.get("schedule") and getattr(component, field.name)]
 
 
 LEARNER = ("init", "init_actor", "act", "update")

@@ -64,11 +64,16 @@ ALLOWED = {
     "sharding": {"devices", "train", "types"},
     "evaluation": {"types", "intrinsic", "stepping", "train"},
     "checking": {"types", "stepping", "envs"},
+    "diagnosis": {
+        *("types", "stats", "distributions", "exploration", "hashing", "networks", "stepping", "resets", "envs"),
+        *("algos", "bonuses", "train", "checking", "progress", "files", "runs", "report"),
+    },
     "checkpoint": {"types"},
     "trackers": {"types"},
     "files": {"types"},
     "metrics": {"types", "files"},
-    "progress": set(),
+    "watchdog": set(),
+    "progress": {"watchdog"},
     "caching": set(),
     "search": {"types"},
     "processes": {"types"},
@@ -77,6 +82,7 @@ ALLOWED = {
 }
 TOP = {
     "runs",
+    "training",
     "gifs",
     "expressions",
     "lanes",

@@ -32,7 +32,7 @@ def sweep(name, **changes):
     return purejaxrl.sweep("CartPole-v1", learner, num_envs=4, total_steps=64 * 8, num_lanes=4, out=folder, **settings)
 
 halved = {"rungs": (0.5,), "keep": 0.5}
-tuned = {"search": {"algo.learning_rate": LogUniform(1e-4, 1e-2), "algo.num_epochs": [1, 2]}, "sampler": "tpe"}
+tuned = {"search": {"algo.learning_rate": LogUniform(1e-4, 1e-2)}, "sampler": "tpe"}
 tuned |= {"samples": 4, "batch": 2}
 found = sweep("halved", **halved)
 assert found.complete

@@ -132,6 +132,37 @@ def test_an_interrupted_sweep_goes_on(whole, tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(found.frame[same], whole[0].frame[same], check_exact=True)
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_lanes_under_way_go_on_in_the_middle_of_their_runs(whole, tmp_path, monkeypatch, damaged):
+    """Interrupted after 3 of a bucket's 6 updates: the rest is done, to the same bits; all of it where damaged."""
+    event, done = threading.Event(), []
+    monkeypatch.setattr(lanes, "CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(sweeps.runs, "interruptible", lambda: contextlib.nullcontext(event))
+    advance = lanes.Lanes.advance
+
+    def counted(self, *args):
+        done.append(self.done + 1)
+        if len(done) == 3:
+            event.set()
+        return advance(self, *args)
+
+    monkeypatch.setattr(lanes.Lanes, "advance", counted)
+    out = tmp_path / "x"
+    assert not sweep(out=out).complete
+    assert done == [1, 2, 3]
+    (saved,) = (out / sweeps.UNDER_WAY).glob("*/*")
+    assert saved.name == "000000003"
+    if damaged:
+        (saved / "batch.json").write_text("{}")
+    event.clear()
+    found = sweep(out=out)
+    assert done[3] == (1 if damaged else 4)
+    assert not (out / sweeps.UNDER_WAY).exists()
+    same = [name for name in found.frame.columns if name != "seconds"]
+    pd.testing.assert_frame_equal(found.frame[same], whole[0].frame[same], check_exact=True)
+    assert (found.frame["seconds"] > 0).all()
+
+
 def test_a_killed_sweep_goes_on(tmp_path):
     """SIGKILL once the first part is there; the same call then fills the folder, and no lock is left behind."""
     code = """
@@ -316,7 +347,7 @@ def test_other_folders_are_left_alone(whole, tmp_path):
 
 
 def test_two_at_once_are_one_too_many(whole):
-    with folders._locked(whole[1]), pytest.raises(SettingError, match="another process is at work"):
+    with folders.locked(whole[1]), pytest.raises(SettingError, match="another process is at work"):
         sweep(out=whole[1])
 
 

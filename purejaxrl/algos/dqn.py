@@ -57,12 +57,12 @@ class DQN(struct.PyTreeNode):
     gamma: float = number(0.99, ge=0, le=1)  # discount
     epsilon_start: float = number(1.0, ge=0, le=1)  # share of random actions at first
     epsilon_end: float = number(0.05, ge=0, le=1)  # and after exploration_fraction of the run
-    exploration_fraction: float = number(0.2, gt=0, le=1)
+    exploration_fraction: float = number(0.2, gt=0, le=1, schedule=True)
     tau: float = number(0.005, gt=0, le=1)  # target network moves this far towards the online one, each target_period
     max_grad_norm: float = number(10.0, gt=0)  # gradients are clipped to this global norm
     num_steps: int = static(4, ge=1)  # steps per env between updates
     num_gradient_steps: int = static(2, ge=1)  # per update
-    anneal_lr: bool = static(True)  # learning rate falls linearly to 0 over the run
+    anneal_lr: bool = static(True, schedule=True)  # learning rate falls linearly to 0 over the run
     buffer_size: int = static(100_000, ge=1)  # observations held, over all envs; a final one takes a place, too
     batch_size: int = static(128, ge=1)  # steps sampled for each gradient step
     learning_starts: int = static(1_000, ge=0)  # env steps, over all envs, before the first gradient step

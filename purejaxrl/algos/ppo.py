@@ -105,7 +105,7 @@ class PPO(struct.PyTreeNode):
     num_steps: int = static(128, ge=1)  # steps per env between updates
     num_epochs: int = static(4, ge=1)  # passes over the batch
     num_minibatches: int = static(4, ge=1)  # a remainder of the batch is left out, another one each epoch
-    anneal_lr: bool = static(True)  # learning rate falls linearly to 0 over the run
+    anneal_lr: bool = static(True, schedule=True)  # learning rate falls linearly to 0 over the run
     normalise_advantage: bool = static(True)  # per minibatch
     clip_value: bool = static(False)  # clip the value's change by clip_eps too
     normalise_obs: bool = static(False)  # standardise observations by running moments, clip to ±10

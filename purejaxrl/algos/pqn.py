@@ -47,12 +47,12 @@ class PQN(struct.PyTreeNode):
     lam: float = number(0.9, ge=0, le=1)  # λ of the returns
     epsilon_start: float = number(1.0, ge=0, le=1)  # share of random actions at first
     epsilon_end: float = number(0.05, ge=0, le=1)  # and after exploration_fraction of the run
-    exploration_fraction: float = number(0.2, gt=0, le=1)
+    exploration_fraction: float = number(0.2, gt=0, le=1, schedule=True)
     max_grad_norm: float = number(10.0, gt=0)  # gradients are clipped to this global norm
     num_steps: int = static(64, ge=1)  # steps per env between updates
     num_epochs: int = static(4, ge=1)  # passes over the batch
     num_minibatches: int = static(4, ge=1)  # a remainder of the batch is left out, another one each epoch
-    anneal_lr: bool = static(True)  # learning rate falls linearly to 0 over the run
+    anneal_lr: bool = static(True, schedule=True)  # learning rate falls linearly to 0 over the run
     zeta: float = static(0.0, ge=0)  # above 1: random actions last n steps with P(n) ∝ n^-zeta (2 in the paper); 0: one
     hidden: tuple[int, ...] = static((64, 64))  # layers for flat observations (grids get a CNN); first, memory, others
     activation: str = static("relu", choices=tuple(networks.ACTIVATIONS))

@@ -1,0 +1,292 @@
+"""A run's folder being filled: chunks of updates with progress, saves, signals and faults between them.
+
+Whatever ends a run, its folder can be read, and :func:`resume` goes on from the newest checkpoint that is whole, with
+the same results to the bit. A checkpoint stands for itself: it holds the metrics and the config that belong to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import math
+import shutil
+import time
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from purejaxrl import checkpoint, files, folders, metrics, populations, processes, replay, runs
+from purejaxrl.lanes import Lanes, finite, lane_keys
+from purejaxrl.progress import Progress
+from purejaxrl.runs import Components, Config, Reached
+from purejaxrl.trackers import Tracker, closing
+from purejaxrl.train import Train
+from purejaxrl.types import SettingError, check_choice, check_int, check_number, schedules
+
+Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
+
+
+def run(config: Config, out: Path, progress: Progress, trackers: Sequence[Tracker] = ()) -> dict[str, Any]:
+    """Train every seed of `config` at once, fill the folder `out` and return the summary.
+
+    What was reached is saved every `save_seconds` and at the end, and metrics go to the trackers as they come. An
+    interrupt (Ctrl-C or SIGTERM) ends the run after the chunk under way, about a second; a second one ends it at once.
+    The summary has `interrupted`, `signal` and `diverged`.
+
+    Raises:
+      SettingError: where a setting is wrong, the run needs more memory than there is, or `out` exists and is not an
+        empty folder; nothing is written then.
+      OSError: where the last save fails; what was saved before stays.
+    """
+    processes.check_alone("train")
+    _check(config)
+    parts = runs.build(config)
+    train = _announced(config, parts, progress)
+    _check_new(out)
+    with runs.interruptible() as interrupted, closing(trackers), progress:
+        work = _Work(config, out, parts, train, progress, trackers, interrupted)
+        with folders.locked(out):
+            _check_new(out)
+            runs.write_config(out, config)
+            return work.all(None)
+
+
+def resume(
+    folder: Path, progress: Progress, trackers: Sequence[Tracker] = (), *, total_steps: int | None = None
+) -> dict[str, Any]:
+    """Go on with a run that was stopped, however that was, or with one that is done for more steps.
+
+    A run that was done stays as it is. Where the newest checkpoint is damaged it is put aside, and the one before it is
+    taken; where there is none the run starts over.
+
+    Args:
+      folder: the run's.
+      progress: where to say what is going on.
+      trackers: as for :func:`run`; rows since the checkpoint come again.
+      total_steps: of the whole run, more than it had. Schedules that run over all steps are from there on those of the
+        longer run, which `progress` says; without any the result is that of a run of so many steps from the start.
+
+    Raises:
+      SettingError: where the folder is not a run's, another process is at work there, or `total_steps` is less than
+        what was reached.
+      CheckpointError: where there are checkpoints, and none can be used.
+    """
+    processes.check_alone("resume")
+    config = runs.read_config(folder)
+    if total_steps is not None:
+        check_int(total_steps, "total_steps", ge=1)
+        if total_steps < config.total_steps:
+            raise SettingError(f"total_steps must be at least the run's {config.total_steps}, got {total_steps}")
+        config = dataclasses.replace(config, total_steps=total_steps)
+    _check(config)
+    parts = runs.build(config)
+    with runs.interruptible() as interrupted, closing(trackers), progress, folders.locked(folder):
+        for left in (folder / "checkpoints").glob(".*.tmp"):  # of a process that was killed as it saved
+            shutil.rmtree(left)
+        reached = runs.newest(folder, progress.say, put_aside=True)
+        train = _announced(config, parts, progress)
+        if total_steps is not None:
+            runs.write_config(folder, config)
+        work = _Work(config, folder, parts, train, progress, trackers, interrupted)
+        if reached is None:
+            progress.say(f"{folder} has no checkpoint yet: the run starts over")
+        else:
+            reached = _lengthened(reached, config, parts, train, progress)
+            progress.say(f"going on after {reached.updates:,} of {train.num_updates:,} updates")
+        return work.all(reached)
+
+
+def _check(config: Config) -> None:
+    check_int(config.seeds, "seeds", ge=1)
+    check_int(config.seed, "seed", ge=0, le=2**31 - 1 - config.seeds)
+    check_number(config.save_seconds, "save_seconds", ge=0)
+    check_int(config.keep, "keep", ge=1)
+    check_choice(config.if_diverged, runs.IF_DIVERGED, "if_diverged")
+
+
+def _check_new(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(path.name != folders.LOCK for path in out.iterdir())):
+        resumable = "; `purejaxrl resume` goes on with a run" if (out / "config.json").exists() else ""
+        raise SettingError(f"out: {out} exists and is not an empty folder; give another one, or remove it{resumable}")
+
+
+def _announced(config: Config, parts: Components, progress: Progress) -> Train:
+    """The run as pure functions, once what there is to say of it was said."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        train = runs.bind(config, parts)
+    for warning in said:
+        progress.say(str(warning.message))
+    return train
+
+
+def _lengthened(reached: Reached, config: Config, parts: Components, train: Train, progress: Progress) -> Reached:
+    """What was reached, as a state of a run of `config`, whose steps may be more than it was begun with."""
+    if reached.config.total_steps == config.total_steps:
+        return reached
+    if names := schedules(parts.learner):
+        progress.say(
+            f"algo: {', '.join(names)} run{'s' * (len(names) == 1)} over total_steps: from here on as in a run of "
+            f"{config.total_steps:,} steps, which differs from this one in its first {reached.config.total_steps:,}"
+        )
+    fresh = jax.eval_shape(jax.vmap(train.init), lane_keys(config.seed_numbers))
+    if jax.tree.map(jnp.shape, fresh) != jax.tree.map(jnp.shape, reached.state):
+        fresh = jax.jit(jax.vmap(train.init))(lane_keys(config.seed_numbers))
+    state = replay.grown(reached.state, fresh)
+    if hasattr(state.learner, "num_updates"):
+        longer = jnp.full_like(state.learner.num_updates, train.num_updates)
+        state = state.replace(learner=state.learner.replace(num_updates=longer))
+    return dataclasses.replace(reached, state=state, config=config)
+
+
+class _Work:
+    """One call's work on a run."""
+
+    def __init__(self, config, out, parts, train, progress, trackers, interrupted):
+        self.config, self.out, self.train = config, out, train
+        self.progress, self.trackers, self.interrupted = progress, trackers, interrupted
+        self.frames: list[Frame] = []
+        self.ended: dict[int, str] = {}  # by seed, what was not finite and when
+        self.seconds = 0.0  # of earlier calls
+        with progress.phase("tracing"):
+            numbers, freeze = (parts.learner, parts.bonus, parts.env_params), config.if_diverged == "freeze"
+            bind = functools.partial(runs.bind, config, parts)
+            self.lanes = Lanes(train, lambda own, _: bind(own), numbers, (), config.seeds, freeze=freeze)
+        populations.check_memory(populations.num_bytes(self.lanes.example), "the run's state alone")
+
+    def all(self, reached: Reached | None) -> dict[str, Any]:
+        """Train from what was reached, or from the start, to the end or an interrupt; the summary."""
+        if reached is not None:
+            self.frames, self.seconds = [reached.frame], reached.run_seconds
+            self.ended = runs.frozen(reached)
+            if reached.updates >= self.train.num_updates:
+                self.progress.say(f"the run is done, {self.train.env_steps:,} steps each; --total-steps adds more")
+                facts = self._facts(done=True)
+                with contextlib.suppress(SettingError):  # it may have been killed before it wrote one, or cut since
+                    facts["compile_seconds"] = runs.read_summary(self.out)["compile_seconds"]
+                return _write(reached, self.out, self.train, facts)
+        self.lanes.compile(self.progress)
+        populations.check_memory(self.lanes.memory(), "the run")
+        if reached is not None:
+            self.lanes.place(reached.state, reached.updates)
+        else:
+            with self.progress.phase("warming up" if self.train.warmup else "starting"):
+                self.lanes.begin((), lane_keys(self.config.seed_numbers))
+        self._train()
+        with self.progress.phase("saving"):
+            sound = self._is_sound()
+            done = self.lanes.done == self.train.num_updates and not self._has_ended()
+            return _write(self._reached(self.lanes.state), self.out, self.train, self._facts(done), with_state=sound)
+
+    def _train(self) -> None:
+        lanes, config, saved = self.lanes, self.config, time.monotonic()
+        per_seed, total = lanes.per_update // config.seeds, self.train.env_steps * config.seeds
+        with self.progress.training(total), ThreadPoolExecutor(1) as thread:
+            writing = thread.submit(dict)
+            self.progress.advance(total - (self.train.num_updates - lanes.done) * lanes.per_update)
+            while lanes.done < self.train.num_updates and not self.interrupted.is_set():
+                before = lanes.done
+                rows = metrics.frame(lanes.advance(()), config.seed_numbers, first_update=before + 1)
+                self.frames.append(self._cut(rows))
+                self.progress.advance((lanes.done - before) * per_seed * config.seeds, self.frames[-1])
+                for tracker in self.trackers:
+                    tracker.log(self.frames[-1], ())
+                if self._has_ended():
+                    break
+                if time.monotonic() - saved > config.save_seconds and writing.done():
+                    self._say_failure(writing)
+                    if not self._is_sound():
+                        break
+                    reached, facts = self._reached(checkpoint.on_host(lanes.state)), self._facts(done=False)
+                    writing = thread.submit(_write, reached, self.out, self.train, facts)
+                    saved = time.monotonic()
+        self._say_failure(writing)
+
+    def _say_failure(self, writing: Future) -> None:
+        try:
+            writing.result()
+        except OSError as error:
+            self.progress.say(f"could not save ({error.strerror or error}); what was saved before stays")
+
+    def _cut(self, rows: Frame) -> Frame:
+        """The rows up to the first one of each seed in which something is not finite, which is said."""
+        rows = rows[~rows["seed"].isin(list(self.ended))]
+        ends = rows[metrics.diverged(rows)].groupby("seed")["update"].min()
+        for seed, update in ends.items():
+            row = rows[(rows["seed"] == seed) & (rows["update"] == update)].iloc[0]
+            self._end(int(seed), runs.not_finite(row))
+        return rows[~(rows["update"] > rows["seed"].map(ends))]
+
+    def _is_sound(self) -> bool:
+        """Whether the state is one to go on from: nothing in it has diverged, or what did was frozen before."""
+        if self.config.if_diverged == "freeze":
+            return True
+        fine = np.asarray(jax.jit(jax.vmap(finite))(self.lanes.state.learner))
+        for seed, well in zip(self.config.seed_numbers, fine, strict=True):
+            if not well and seed not in self.ended:
+                self._end(seed, f"what the learner holds after update {self.lanes.done:,}")
+        return not self.ended
+
+    def _end(self, seed: int, what: str) -> None:
+        self.ended[seed] = what
+        self.progress.say(f"seed {seed} has diverged, not finite: {what}")
+
+    def _has_ended(self) -> bool:
+        return len(self.ended) >= (1 if self.config.if_diverged == "stop" else self.config.seeds)
+
+    def _reached(self, state: Any) -> Reached:
+        frame = pd.concat(self.frames, ignore_index=True) if self.frames else metrics.empty()
+        frame = frame.sort_values(["seed", "update"], ignore_index=True)
+        return Reached(self.config, state, frame, self.lanes.done, self.seconds + self.lanes.run_seconds)
+
+    def _facts(self, done: bool) -> dict[str, Any]:
+        return {
+            "interrupted": not done,
+            "signal": self.interrupted.name,
+            "diverged": {str(seed): what for seed, what in sorted(self.ended.items())},
+            "compile_seconds": self.lanes.compile_seconds,
+        }
+
+
+def _write(
+    reached: Reached, out: Path, train: Train, facts: dict[str, Any], *, with_state: bool = True
+) -> dict[str, Any]:
+    """Write everything that was reached and return the summary; the checkpoint comes first, and old ones go last."""
+    config, frame, state = reached.config, reached.frame, reached.state
+    returns = metrics.final_means(frame, "episode_return").to_dict() if len(frame) else {}
+    finite_ones = [value for value in returns.values() if math.isfinite(value)]
+    score = float(np.mean(finite_ones)) if finite_ones else None
+    if with_state:
+        runs.save(out, reached, score)
+    metrics.write(out, frame)
+    if state.visits is not None:
+        with files.replacing(out / "visits.npz") as temporary:
+            np.savez_compressed(temporary, visits=np.asarray(state.visits))
+    missing = train.num_updates - reached.updates
+    steps = train.env_steps - missing * train.spec.num_envs * train.spec.num_steps
+    digests = [checkpoint.digest(state.learner, lane) for lane in range(config.seeds)]
+    summary = {
+        "env": config.env,
+        "algo": config.algo,
+        "bonus": config.bonus,
+        "seeds": config.seeds,
+        "env_steps": steps,
+        "updates": reached.updates,
+        "final_return_mean": score,
+        "final_return_per_seed": [returns.get(seed, math.nan) for seed in config.seed_numbers],
+        "steps_per_second": steps * config.seeds / reached.run_seconds,
+        "run_seconds": reached.run_seconds,
+        **facts,
+        "state_sha256": digests,
+        "versions": runs.versions(),
+    }
+    runs.write_json(out / "summary.json", summary)
+    return summary
