@@ -129,8 +129,19 @@ def params_errors(params: PyTree) -> Iterator[str]:
 
 
 def make_spec(env: Any, env_params: Any, *, num_envs: int, num_steps: int, num_updates: int, **more: Any) -> Spec:
-    """The :class:`Spec` of an environment, with the observation's shape as the env really emits it."""
-    obs, _ = jax.eval_shape(lambda: reset(env, env_params, jax.random.key(0)))
+    """The :class:`Spec` of an environment, with the observation's shape as the env really emits it.
+
+    Raises:
+      SettingError: where it cannot take a step.
+    """
+    try:
+        obs, _ = jax.eval_shape(lambda: reset(env, env_params, jax.random.key(0)))
+    except (SettingError, MemoryError):
+        raise
+    except Exception as error:  # whatever the environment raises
+        reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+        said = f"cannot be reset and stepped, {reason}; purejaxrl.check_env tries it out"
+        raise SettingError(f"env: {type(env).__name__} {said}") from error
     return Spec(
         observation_space=env.observation_space(env_params),
         action_space=env.action_space(env_params),

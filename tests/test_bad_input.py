@@ -114,6 +114,11 @@ class Plain:
     init = init_actor = act = update = staticmethod(lambda *_: None)
 
 
+class Failing(probes.Clock):
+    def reward(self, state, action):
+        return 1 / 0
+
+
 class NoParams(probes.Clock):
     default_params = property(lambda self: self.nothing)
 
@@ -355,6 +360,12 @@ PYTHON = [
         lambda: envs.make("DeepSea-bsuite", size=-3),
         r"env DeepSea-bsuite cannot be made with \(size=-3\)",
     ),
+    (
+        "sea of size 0",
+        lambda: envs.make("DeepSea-bsuite", size=0),
+        r"env DeepSea-bsuite cannot be made with \(size=0\)",
+    ),
+    ("env that fails", lambda: train(env=Failing()), r"env: Failing cannot be reset and stepped, ZeroDivisionError"),
     ("half a size", lambda: envs.make("DeepSea-bsuite", size=2.5), r"env.size must be an integer, got 2.5"),
     ("True as a size", lambda: envs.make("DeepSea-bsuite", size=True), r"env.size must be an integer, got True"),
     ("huge sea", lambda: envs.make("BsuiteDeepSea-v0", size=10**6), r"size must be <= 1000, got 1000000"),
@@ -664,6 +675,7 @@ COMMANDS = [
     (f"{CARTPOLE} --env.max-steps-in-episode 9999999999", r"env.max_steps_in_episode must be <= 2147483647, got 9999"),
     (f"{CARTPOLE} --env.gravity inf", r"env.gravity must be finite, got inf"),
     ("train --env DeepSea-bsuite --env.size -2", r"env DeepSea-bsuite cannot be made with \(size=-2\)"),
+    ("train --env DeepSea-bsuite --env.size 0", r"env DeepSea-bsuite cannot be made with \(size=0\)"),
     (f"{CARTPOLE} --bonus counts --bonus.table-size 100", r"bonus.table_size must be a power of two, got 100"),
     (f"{CARTPOLE} --bonus rnd --bonus.update-fraction 4", r"bonus.update_fraction must be .* > 0 and <= 1, got 4"),
     (f"{CARTPOLE} --bonus rnd --bonus.hidden 0", r"bonus.hidden must be a tuple of positive layer sizes, got \(0,\)"),

@@ -174,6 +174,9 @@ def _construct(env_id: str, constructor: dict[str, Any]) -> tuple[Any, Any]:
             check_like(value, defaults.get(name), f"env.{name}")
     try:
         env, params = (adapters.make if elsewhere else gymnax.make)(env_id, **own)
+        limit = getattr(params, "max_steps_in_episode", None)
+        if isinstance(limit, int) and limit < 1:
+            raise ValueError("its episodes would have no steps")
     except SettingError:
         raise
     except Exception as error:  # whatever the environment's own constructor raises
