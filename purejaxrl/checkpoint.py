@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purejaxrl.types import is_key, to_numpy
+from purejaxrl.types import SettingError, check_new_path, check_path, is_key, shown, to_numpy
 
 FORMAT = 3
 ATTEMPTS = 3  # to write
@@ -43,11 +43,17 @@ def save(path: str | os.PathLike, state: Any, *, beside: Mapping[str, bytes] | N
 
     Raises:
       CheckpointError: (a ValueError) when `path` already exists.
+      SettingError: (a ValueError) when nothing can be made there, or a leaf is no array of numbers.
       OSError: when it cannot be written; nothing is left at `path` then.
     """
-    path = Path(path).absolute()
+    path = check_new_path(path, "path").absolute()
     if path.exists():
         raise CheckpointError(f"path {path} already exists; give a new folder")
+    for name, leaf in _named_leaves(state):
+        if not is_key(leaf) and np.dtype(_signature(leaf)["dtype"]).kind in "OSUMm":
+            raise SettingError(f"state{name} must be an array of numbers, got {shown(leaf)}")
+    if not jax.tree.leaves(state):
+        raise SettingError(f"state must have arrays, got {shown(state)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays, entries = {}, []
     for number, (name, leaf) in enumerate(_named_leaves(state)):
@@ -112,7 +118,7 @@ def restore(path: str | os.PathLike, like: Any) -> Any:
     """
     from orbax.checkpoint import v1 as ocp
 
-    path = Path(path).absolute()
+    path = check_path(path, "path").absolute()
     manifest = _manifest(path)
     entries, files = manifest["leaves"], manifest.get("files")
     wanted = [{"path": name, **_signature(leaf)} for name, leaf in _named_leaves(like)]

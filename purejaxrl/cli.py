@@ -902,7 +902,10 @@ def _bench_deep(command: Any, study: Any, keys: tuple[Any, ...]) -> None:
 def _list(command: List) -> None:
     if command.source is not None:
         from purejaxrl import envs
+        from purejaxrl.types import SettingError
 
+        if command.what not in (None, "envs"):
+            raise SettingError(f"source: {command.what} come from here alone; leave --source out, or list envs")
         print("\n".join(envs.ids(command.source)))
         return
     if command.what == "envs":

@@ -22,6 +22,7 @@ from purejaxrl.types import PyTree, is_key
 Parked = list[np.ndarray]  # the leaves of one lane's state
 
 CHUNK_STEPS = 2**20  # env steps of all lanes between two looks at the clock, at most
+CHUNK_ROWS = 4096  # updates, whose metrics wait on the device
 CHUNK_SECONDS = 1.0  # aimed at: as long an interrupt may wait
 
 
@@ -52,7 +53,7 @@ class Lanes:
         self.train, self.shared, self.num_lanes = train, shared, num_lanes
         self.per_update = self.train.spec.num_envs * self.train.spec.num_steps * num_lanes
         # Whatever the run's length: longer runs then have the same program, and the same bits.
-        self.chunk = chunk_updates or max(CHUNK_STEPS // self.per_update, 1)
+        self.chunk = chunk_updates or min(max(CHUNK_STEPS // self.per_update, 1), CHUNK_ROWS)
         # Several processes would have to agree on the time that a chunk took.
         self.freeze, self._steady = freeze, chunk_updates is not None or jax.process_count() > 1
         self._pace = self.chunk if self._steady else 1

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from purejaxrl import files
-from purejaxrl.types import SettingError
+from purejaxrl.types import SettingError, check_path
 
 FILE = "metrics.parquet"
 OF_EPISODES = ("episode_return", "episode_length")  # each row has a mean over the episodes that ended in it
@@ -58,7 +58,7 @@ def load(out: str | os.PathLike) -> pd.DataFrame:
     Raises:
       SettingError: (a ValueError) when the folder holds no readable metrics.
     """
-    path = Path(out) / FILE
+    path = check_path(out, "out") / FILE
     found = [path] if path.is_file() else parts(Path(out))
     if not found:
         raise SettingError(f"{out} is not a run's folder, nor a sweep's with results: it has neither {FILE} nor parts")

@@ -187,12 +187,12 @@ def free_memory() -> float:
         return math.inf
 
 
-def check_memory(needed: float, what: str) -> None:
-    """Raise :class:`SettingError` where `needed` bytes are more than there are."""
+def check_memory(needed: float) -> None:
+    """Raise :class:`SettingError` where a run needs more bytes than there are."""
     free = free_memory() / MEMORY_SHARE
     if needed > free:
         raise SettingError(
-            f"{what} needs {needed / 1e9:.2g} GB of memory, more than the {free / 1e9:.2g} GB that there are: lower "
+            f"the run needs {needed / 1e9:.2g} GB of memory, more than the {free / 1e9:.2g} GB that there are: lower "
             "num_envs, seeds, algo.num_steps or the sizes of buffers and networks"
         )
 

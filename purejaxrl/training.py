@@ -27,6 +27,7 @@ from purejaxrl import checkpoint, files, folders, metrics, populations, processe
 from purejaxrl.lanes import Lanes, finite, lane_keys
 from purejaxrl.progress import Progress
 from purejaxrl.runs import Components, Config, Reached
+from purejaxrl.search import MOST_RUNS
 from purejaxrl.trackers import Tracker, closing
 from purejaxrl.train import Train
 from purejaxrl.types import SettingError, check_choice, check_int, check_number, schedules
@@ -56,7 +57,11 @@ def run(config: Config, out: Path, progress: Progress, trackers: Sequence[Tracke
         with folders.locked(out):
             _check_new(out)
             runs.write_config(out, config)
-            return work.all(None)
+            try:
+                return work.all(None)
+            except SettingError:  # it needs more memory than there is: nothing has begun
+                (out / "config.json").unlink()
+                raise
 
 
 def resume(
@@ -105,7 +110,7 @@ def resume(
 
 
 def _check(config: Config) -> None:
-    check_int(config.seeds, "seeds", ge=1)
+    check_int(config.seeds, "seeds", ge=1, le=MOST_RUNS)
     check_int(config.seed, "seed", ge=0, le=2**31 - 1 - config.seeds)
     check_number(config.save_seconds, "save_seconds", ge=0)
     check_int(config.keep, "keep", ge=1)
@@ -160,12 +165,14 @@ class _Work:
             numbers, freeze = (parts.learner, parts.bonus, parts.env_params), config.if_diverged == "freeze"
             bind = functools.partial(runs.bind, config, parts)
             self.lanes = Lanes(train, lambda own, _: bind(own), numbers, (), config.seeds, freeze=freeze)
-        populations.check_memory(populations.num_bytes(self.lanes.example), "the run's state alone")
+        step = train.learner_spec.transition
+        rollout = populations.num_bytes(step) * config.num_envs * train.spec.num_steps * config.seeds
+        populations.check_memory(populations.num_bytes(self.lanes.example) + rollout)
 
     def all(self, reached: Reached | None) -> dict[str, Any]:
         """Train from what was reached, or from the start, to the end or an interrupt; the summary."""
         if reached is not None:
-            self.frames, self.seconds = [reached.frame], reached.run_seconds
+            self.frames, self.seconds = [reached.frame] * (len(reached.frame) > 0), reached.run_seconds
             self.ended = runs.frozen(reached)
             if reached.updates >= self.train.num_updates:
                 self.progress.say(f"the run is done, {self.train.env_steps:,} steps each; --total-steps adds more")
@@ -174,7 +181,7 @@ class _Work:
                     facts["compile_seconds"] = runs.read_summary(self.out)["compile_seconds"]
                 return _write(reached, self.out, self.train, facts)
         self.lanes.compile(self.progress)
-        populations.check_memory(self.lanes.memory(), "the run")
+        populations.check_memory(self.lanes.memory())
         if reached is not None:
             self.lanes.place(reached.state, reached.updates)
         else:

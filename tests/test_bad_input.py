@@ -439,7 +439,18 @@ PYTHON = [
     ("load nothing", lambda: purejaxrl.load("nowhere"), r"nowhere is not a run's folder, nor a sweep's"),
     ("load a file", lambda: purejaxrl.load("file"), r"file is not a run's folder, nor a sweep's"),
     ("load another folder", lambda: purejaxrl.load("full"), r"full is not a run's folder, .* neither metrics.parquet"),
-    ("load a NUL", lambda: purejaxrl.load("a\0b"), r"a\0b is not a run's folder"),
+    ("load a NUL", lambda: purejaxrl.load("a\0b"), r"out: .* is no path that can be used"),
+    ("load a long name", lambda: purejaxrl.load("x" * 300), r"out: .* is no path .*: File name too long"),
+    ("load None", lambda: purejaxrl.load(None), r"out must be a path, got None"),
+    ("save to a NUL", lambda: purejaxrl.save("a\0b", {"x": 1.0}), r"path: .* is no path that can be used"),
+    ("save below a file", lambda: purejaxrl.save("file/x", {"x": 1.0}), r"path: file/x cannot be made"),
+    ("save a long name", lambda: purejaxrl.save("x" * 300, {"x": 1.0}), r"path: .* is no path .*: File name too long"),
+    ("save to None", lambda: purejaxrl.save(None, {"x": 1.0}), r"path must be a path, got None"),
+    ("save a word", lambda: purejaxrl.save("x", {"x": "word"}), r"state\['x'\] must be an array of numbers, got 'word'"),
+    ("save an object", lambda: purejaxrl.save("x", {"x": object()}), r"state\['x'\] must be an array of numbers"),
+    ("save nothing", lambda: purejaxrl.save("x", None), r"state must have arrays, got None"),
+    ("restore a NUL", lambda: purejaxrl.restore("a\0b", {}), r"path: .* is no path that can be used"),
+    ("restore None", lambda: purejaxrl.restore(None, {}), r"path must be a path, got None"),
     ("best of none", lambda: Sweep(None, []).best(0), r"count must be >= 1, got 0"),
     # --- searches
     ("no search", lambda: sweep(None), r"search must be a mapping of fields or .* got None"),
@@ -634,6 +645,13 @@ def test_from_python(call, message):
 CARTPOLE = "train --env CartPole-v1"
 SWEEP = "sweep --env CartPole-v1 --search"
 COMMANDS = [
+    # --- more than the machine can hold
+    ("train --env CartPole-v1 --seeds 1000000000", r"seeds must be <= 1000000, got 1000000000"),
+    (
+        "train --env CartPole-v1 --num-envs 100000000 --total-steps 2000000000 --algo.num-steps 16",
+        r"the run needs .* GB of memory, more than the .* lower num_envs",
+    ),
+    ("list algos --source craftax", r"source: algos come from here alone; leave --source out"),
     # --- verbs
     ("", r"train,? ?\|?.*sweep|required"),
     ("trian --env CartPole-v1", r"invalid choice: .*'?trian'?|trian"),

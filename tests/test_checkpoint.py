@@ -113,7 +113,7 @@ def test_damage_is_noticed(tmp_path):
     for damaged, message in (
         (manifest.read_text()[:-20], "damaged"),
         (json.dumps({**content, "format": 99}), "format 99; this version reads format 3"),
-        (json.dumps({"format": 1, "leaves": content["leaves"]}), "format 1; this version reads format 2"),
+        (json.dumps({"format": 1, "leaves": content["leaves"]}), "format 1; this version reads format 3"),
         (json.dumps([1]), "damaged"),
         (json.dumps({**content, "leaves": forged}), "match its SHA-256"),
         (json.dumps({**content, "leaves": content["leaves"][:-1]}), "the checkpoint lacks"),

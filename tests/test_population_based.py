@@ -116,19 +116,19 @@ def test_the_schedule_follows_the_ancestors(whole):
 
 
 def test_it_goes_on_where_it_was_stopped(whole, tmp_path, monkeypatch):
-    """Stopped after each of three chunks, and then from the state before, since the newest is damaged."""
+    """Stopped after each of five updates, and then from the state before, since the newest is damaged."""
     event, advance = threading.Event(), population_based.Lanes.advance
     monkeypatch.setattr(population_based.runs, "interruptible", lambda: contextlib.nullcontext(event))
     monkeypatch.setattr(population_based.Lanes, "advance", lambda self, *args: (event.set(), advance(self, *args))[1])
     out = tmp_path / "x"
-    for _ in range(3):
+    for _ in range(5):
         event.clear()
         assert not train(out=out).complete
     monkeypatch.undo()
     (max(out.glob("state-*")) / "manifest.json").write_text("{")
     found = train(out=out)
     assert found.complete
-    assert {path.name for path in out.glob("damaged-*")} == {"damaged-state-0000006"}
+    assert {path.name for path in out.glob("damaged-*")} == {"damaged-state-0000005"}
     pd.testing.assert_frame_equal(found.frame, whole[0].frame, check_exact=True)
     ordered = found.frame.sort_values(["config_id", "seed", "update"], ignore_index=True)
     pd.testing.assert_frame_equal(purejaxrl.load(out), ordered, check_exact=True)

@@ -478,6 +478,7 @@ def test_more_memory_than_there_is_is_refused_with_what_to_lower(tmp_path, capsy
     words = [*FLAGS[:4], "--algo", "dqn", "--algo.buffer-size", 10**9, "--total-steps", 2 * 10**9]
     assert main("train", *words, "--out", tmp_path / "x") == 2
     shown = capsys.readouterr().err
+    assert "the run needs" in shown
     assert "GB of memory, more than the" in shown
     assert "lower num_envs, seeds" in shown
     assert not (tmp_path / "x").exists()
