@@ -244,13 +244,13 @@ def _command(config: runs.Config) -> str:
     for kind in ("env", "algo", "bonus"):
         if kind != "env" and getattr(config, kind) != "none":
             words.append(f"--{kind} {shlex.quote(getattr(config, kind))}")
-        words += _flags(config, kind)
+        words += flags(config, kind)
     words += [f"--total-steps {config.total_steps}", f"--num-envs {config.num_envs}"]
     words += [f"--seeds {config.seeds}", f"--seed {config.seed}", *(["--visits"] if config.visits else [])]
     return " ".join(words)
 
 
-def _flags(config: runs.Config, kind: str) -> list[str]:
+def flags(config: runs.Config, kind: str) -> list[str]:
     """Those settings of a component that differ from its defaults, as flags."""
     settings = getattr(config, f"{kind}_settings")
     if kind == "env":

@@ -1,0 +1,311 @@
+"""What the steps of untrained policies say, in numbers: rewards, episodes, observations, noise, aliasing, coverage.
+
+All is NumPy on a :class:`play.Play` whose leaves were fetched: ``[num_steps, num_policies, num_envs, ...]``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from purejaxrl import stats
+
+LARGE, SMALL = 10.0, 0.03  # largest magnitude and least standard deviation of numbers that suit a network
+SEEN_OFTEN = 0.05  # share of episodes with a reward from which on ordinary exploration will do
+GRADED = 16  # so many different rewards grade what is done, whatever their sign
+POINTS = 60  # of a curve
+HARDLY = 0.5  # observations hardly repeat where a larger share of the steps arrives at a new one
+PARTS = ("reward", "termination", "observation")
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval; NaN where there is nothing to go by."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Rewards:
+    """What one policy meets. Episodes under way at the end count, too, once they are as long as most that ended."""
+
+    policy: str
+    steps: int  # over all envs
+    episodes: int  # that ended
+    rewarded_steps: Estimate  # share of the steps with a reward above 0
+    rewarded_episodes: Estimate  # share of the episodes with one
+    first_reward: int | None  # steps over all envs until the first one; None: never
+    steps_to_reward: Estimate  # of one env until it has seen one, on average; NaN where none did
+    returns: tuple[float, ...]  # quantiles in steps of 5 %, from the least to the largest
+    lengths: tuple[float, ...]
+    terminated: Estimate  # share of the episodes that their own rules ended, no time limit
+
+
+@dataclasses.dataclass(frozen=True)
+class Signal:
+    """The rewards of all policies together, and how one could learn from them.
+
+    `kind`: "dense" and "rare" where some are above 0, in at least or less than SEEN_OFTEN of the episodes of the policy
+    that meets most; "graded" where none is, but they take many values; "endings" where they do not, but episodes
+    terminate sooner or later; "costs" where neither is so; "constant" where the reward is always the same, too.
+    """
+
+    kind: str
+    values: tuple[tuple[float, float], ...]  # the most frequent rewards with their shares, at most 6
+    distinct: int
+    step_limit: int | None
+    distance: float  # steps from an episode's start to its first reward, median; to its end where there is none
+    kept: float  # what a discount of .99 leaves of a reward at that distance
+    gamma: float  # the discount that leaves half of it
+
+
+@dataclasses.dataclass(frozen=True)
+class Observations:
+    """What the agent sees; numbers of an observation by their places in the flat vector."""
+
+    size: int
+    kind: str
+    watched_steps: int
+    largest: float  # magnitude
+    constant: tuple[int, ...]
+    unnormalised: tuple[int, ...]
+    nonfinite: int  # how many numbers were not finite, over all watched steps
+    flickering: tuple[int, ...]  # numbers that differ between half or more of the pairs of steps from one state
+    repeats: float  # share of the steps that arrive at an observation which was seen before
+    starts: float  # share of the episodes that start with an observation of their own
+
+
+@dataclasses.dataclass(frozen=True)
+class Randomness:
+    """How often two steps have different outcomes: reward, termination, observation, and any of them."""
+
+    noise: dict[str, Estimate]  # from the same state, by the same action
+    aliasing: dict[str, Estimate]  # from different states that look alike, by the same action, with the same key
+    pairs: int  # of steps that looked alike
+
+
+@dataclasses.dataclass(frozen=True)
+class Coverage:
+    """How many different states were arrived at, after how many steps over all envs."""
+
+    unit: str  # what counts as a state: "cells" (the truth), "observations", or groups of similar ones
+    of: int | None  # how many cells there are
+    steps: dict[str, tuple[int, ...]]
+    found: dict[str, tuple[float, ...]]
+
+
+def ratio(numerators: Any, denominators: Any) -> Estimate:
+    """Σ numerators / Σ denominators, each ``[num_envs]``, with a bootstrap interval over envs.
+
+    The interval is that of the mean of r + (numerator - r · denominator) / mean denominator, the ratio's linearisation,
+    since steps of one env are no independent draws.
+    """
+    numerators, denominators = np.asarray(numerators, float), np.asarray(denominators, float)
+    total = denominators.sum()
+    if total == 0:
+        return Estimate(math.nan, math.nan, math.nan)
+    value = numerators.sum() / total
+    by_env = value + (numerators - value * denominators) * len(numerators) / total
+    return Estimate(*(float(number) for number in stats.mean_interval(by_env)))
+
+
+def proportion(successes: Any, trials: Any) -> Estimate:
+    """A share of independent trials with Wilson's interval."""
+    if trials == 0:
+        return Estimate(math.nan, 0.0, 1.0)
+    return Estimate(float(successes / trials), *stats.wilson_interval(int(successes), int(trials)))
+
+
+class Episodes(NamedTuple):
+    """Of one policy's episodes, each ``[count]``."""
+
+    total: np.ndarray  # return
+    length: np.ndarray
+    terminated: np.ndarray
+    until: np.ndarray  # steps until the first reward above 0, the one that brought it included; 0: none
+    ended: np.ndarray  # bool, or the last steps of an env, whose episode goes on
+
+
+def episodes(played: Any, policy: int) -> Episodes:
+    """The episodes that ended, and those under way at the end that are as long as the median of them already.
+
+    Of long episodes those that end in time are the ones that were over soon; alone they would say that all are.
+    """
+    reward, terminated, truncated = (
+        np.asarray(leaf)[:, policy].T for leaf in (played.reward, played.terminated, played.truncated)
+    )
+    found, under_way = [], []
+    for rewards, ends, dones in zip(reward, terminated, terminated | truncated, strict=True):
+        start = 0
+        for end in np.flatnonzero(dones) + 1:
+            found.append(_episode(rewards[start:end], bool(ends[end - 1]), True))
+            start = end
+        under_way.append(_episode(rewards[start:], False, False))
+    long = np.median([length for _, length, *_ in found]) if found else 1
+    found += [some for some in under_way if some[1] >= long]
+    return Episodes(*(np.asarray(column) for column in zip(*found, strict=True)))
+
+
+def _episode(reward: np.ndarray, terminated: bool, ended: bool) -> tuple[float, int, bool, int, bool]:
+    positive = reward > 0
+    until = int(positive.argmax()) + 1 if positive.any() else 0
+    return float(reward.sum(dtype=float)), len(reward), terminated, until, ended
+
+
+def rewards(played: Any, names: Sequence[str]) -> list[Rewards]:
+    """A row for each policy."""
+    return [_rewards(played, index, name) for index, name in enumerate(names)]
+
+
+def _rewards(played: Any, index: int, name: str) -> Rewards:
+    positive = np.asarray(played.reward)[:, index] > 0  # [num_steps, num_envs]
+    num_steps, num_envs = positive.shape
+    some = episodes(played, index)
+    found = positive.any(0)
+    waited = np.where(found, positive.argmax(0) + 1, num_steps)
+    return Rewards(
+        policy=name,
+        steps=positive.size,
+        episodes=int(some.ended.sum()),
+        rewarded_steps=ratio(positive.sum(0), np.full(num_envs, num_steps)),
+        rewarded_episodes=proportion((some.until > 0).sum(), len(some.until)),
+        first_reward=int(positive.any(1).argmax() + 1) * num_envs if found.any() else None,
+        steps_to_reward=ratio(waited, found),  # the mean of a geometric distribution, those that still wait included
+        returns=_quantiles(some.total),
+        lengths=_quantiles(some.length),
+        terminated=proportion(some.terminated.sum(), len(some.terminated)),
+    )
+
+
+def _quantiles(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(float(value) for value in np.quantile(values, np.linspace(0, 1, 21)))
+
+
+def signal(played: Any, rows: Sequence[Rewards], step_limit: int | None) -> Signal:
+    """The kind of the rewards, and how far they are."""
+    reward = np.asarray(played.reward)
+    values, counts = np.unique(reward[np.isfinite(reward)], return_counts=True)
+    order = np.argsort(-counts)[:6]
+    shares = tuple((float(values[i]), float(counts[i] / reward.size)) for i in order)
+    kind = classify(rows, len(values))
+    distance = typical_distance([episodes(played, index) for index in range(len(rows))], kind)
+    return Signal(kind, shares, len(values), step_limit, distance, 0.99**distance, 0.5 ** (1 / distance))
+
+
+def classify(rows: Sequence[Rewards], distinct: int) -> str:
+    """See :class:`Signal`."""
+    if any(row.first_reward is not None for row in rows):
+        return "dense" if max(row.rewarded_episodes.value for row in rows) >= SEEN_OFTEN else "rare"
+    if distinct > GRADED:
+        return "graded"
+    ends = any(row.terminated.value >= SEEN_OFTEN and row.lengths[0] < row.lengths[-1] for row in rows)
+    if ends and any(row.returns[0] < row.returns[-1] for row in rows):
+        return "endings"
+    return "costs" if distinct > 1 else "constant"
+
+
+def typical_distance(played: Sequence[Episodes], kind: str) -> float:
+    """Steps to the first reward in those episodes that have one; 1 where every step is graded; else to the end."""
+    if kind == "graded":
+        return 1.0
+    until, length, ends = (
+        np.concatenate([getattr(e, name) for e in played]) for name in ("until", "length", "terminated")
+    )
+    if until.any():
+        return float(np.median(until[until > 0]))
+    return float(np.median(length[ends] if kind == "endings" else length))
+
+
+def observations(played: Any, leaves: Sequence[Any]) -> Observations:
+    """What the watched envs saw; `leaves` are the shapes and dtypes of an observation's leaves."""
+    obs = np.asarray(played.obs)
+    flat = obs.reshape(-1, obs.shape[-1])
+    finite = np.isfinite(flat)
+    known = flat if finite.all() else np.where(finite, flat, 0.0)
+    low, high, std = known.min(0), known.max(0), known.std(0)
+    binary = ((known == 0) | (known == 1)).all(0)
+    largest = np.maximum(np.abs(low), np.abs(high))
+    varies = low < high
+    flicker = np.asarray(played.flicker).sum(0) / np.asarray(played.reward).size
+    codes = np.asarray(played.codes["observations"])
+    _, _, starts = _starts(played)
+    return Observations(
+        size=flat.shape[1],
+        kind=_kind(known, binary, leaves),
+        watched_steps=len(flat),
+        largest=float(largest.max()),
+        constant=_places(~varies),
+        unnormalised=_places(varies & ~binary & ((largest > LARGE) | (std < SMALL))),
+        nonfinite=int((~finite).sum()),
+        flickering=_places(flicker >= 0.5),
+        repeats=float(1 - len(np.unique(codes)) / codes.size),
+        starts=starts,
+    )
+
+
+def _starts(played: Any) -> tuple[int, int, float]:
+    """First observations: how many, how many different ones, and their share. Those of the watched envs."""
+    obs, first = np.asarray(played.obs), np.asarray(played.first)[:, :, : played.obs.shape[2]]
+    seen = obs[first][:4096]
+    different = len(np.unique(seen, axis=0))
+    return len(seen), different, different / len(seen)
+
+
+def _kind(known: np.ndarray, binary: np.ndarray, leaves: Sequence[Any]) -> str:
+    shape = " + ".join("x".join(map(str, leaf.shape)) or "1" for leaf in leaves)
+    form = "grid" if any(len(leaf.shape) >= 2 for leaf in leaves) else "vector"
+    if binary.all():
+        sums = known.sum(1)
+        content = "one-hot" if len(leaves) == 1 and (sums <= 1).all() and (sums == 1).any() else "binary"
+    else:
+        content = "whole numbers" if (known == np.round(known)).all() else "real numbers"
+    return f"{form} of {content}, {shape}" if content.endswith("numbers") else f"{content} {form}, {shape}"
+
+
+def _places(where: np.ndarray) -> tuple[int, ...]:
+    return tuple(int(place) for place in np.flatnonzero(where))
+
+
+def randomness(played: Any) -> Randomness:
+    """Noise by the two steps from each state; aliasing by pairs of steps that looked alike."""
+    differs = {name: np.asarray(played.differs[name]) for name in PARTS}
+    differs["any"] = np.any(list(differs.values()), axis=0)
+    num_steps = len(differs["any"])
+    by_env = {name: flags.transpose(1, 2, 0).reshape(-1, num_steps) for name, flags in differs.items()}
+    noise = {name: ratio(flags.sum(1), np.full(len(flags), num_steps)) for name, flags in by_env.items()}
+    pairs, aliased = _aliased(played)
+    aliased["any"] = np.any(list(aliased.values()), axis=0)
+    return Randomness(noise, {name: proportion(flags.sum(), pairs) for name, flags in aliased.items()}, pairs)
+
+
+def _aliased(played: Any) -> tuple[int, dict[str, np.ndarray]]:
+    """Pairs of steps with the same observation, action and key: how many, and which of them differ.
+
+    Neighbours in a random order of those that are the same.
+    """
+    rows = lambda x: np.asarray(x).reshape(np.asarray(played.reward).size, -1)  # noqa: E731
+    same, again = rows(played.same), played.again
+    order = np.random.default_rng(0).permutation(len(same))
+    order = order[np.lexsort(same[order].T)]
+    alike = (same[order][1:] == same[order][:-1]).all(1)
+    left, right = order[:-1][alike], order[1:][alike]
+    outcomes = dict(zip(PARTS, again, strict=True))
+    return len(left), {name: (rows(x)[left] != rows(x)[right]).any(1) for name, x in outcomes.items()}
+
+
+def coverage(played: Any, names: Sequence[str], num_cells: int | None, repeats: float) -> Coverage:
+    """Curves of the policies, in the truest unit that there is."""
+    unit = "cells" if num_cells else "observations" if repeats >= HARDLY else "groups of similar observations"
+    steps, found = {}, {}
+    for index, name in enumerate(names):
+        codes = np.asarray(played.codes[unit])[:, index].reshape(-1)  # in order of time
+        new = np.sort(np.unique(codes, return_index=True)[1])
+        at = np.unique(np.geomspace(np.asarray(played.reward).shape[2], codes.size, POINTS).astype(int))
+        steps[name], found[name] = tuple(map(int, at)), tuple(map(float, np.searchsorted(new, at)))
+    return Coverage(unit, num_cells, steps, found)

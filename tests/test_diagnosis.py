@@ -1,0 +1,375 @@
+"""A diagnosis of environments whose answers are known: exactly, in closed form, or by how they are made."""
+
+import dataclasses
+import functools
+import json
+import types
+
+import jax
+import numpy as np
+import pytest
+from commands import main
+from probes import Clock, ConstantReward, Endings, Probe, Recall, RewardFromObsAndAction
+
+import purejaxrl
+from purejaxrl import envs
+from purejaxrl.diagnosis import advice, diagnose, findings, play, prediction, training
+from purejaxrl.diagnosis.findings import Estimate
+from purejaxrl.types import SettingError
+
+
+class RandomReward(Probe):
+    """A reward of N(0, 1) at every step, whatever is seen and done; episodes of 8 steps."""
+
+    limit = 8
+
+    def step_env(self, key, state, action, params):
+        obs, state, _, terminated, info = super().step_env(key, state, action, params)
+        return obs, state, jax.random.normal(key), terminated, info
+
+
+def made(env_id, **settings):
+    return lambda: purejaxrl.make(env_id, **settings)
+
+
+def probe(cls):
+    return lambda: (cls(), cls().default_params)
+
+
+def noisy_tv():
+    env, env_params = purejaxrl.make("Chain-v0", num_states=6)
+    return envs.NoisyTV(env, 3), env_params
+
+
+MAKERS = {
+    "deepsea": made("BsuiteDeepSea-v0", size=16),
+    "cartpole": made("CartPole-v1"),
+    "mdp": made("RandomMDP-v0", num_states=4, num_actions=3),
+    "pendulum": made("Pendulum-v1"),
+    "recall": probe(Recall),
+    "endings": probe(Endings),
+    "constant": probe(ConstantReward),
+    "exact": probe(RewardFromObsAndAction),
+    "random": probe(RandomReward),
+    "tv": noisy_tv,
+}
+
+
+@functools.cache
+def diagnosed(name):
+    env, env_params = MAKERS[name]()
+    steps = 224 if name == "pendulum" else 96
+    return diagnose(env, env_params, num_envs=16, num_steps=steps, train=False, opening=f"--env {name}")
+
+
+def value(name, *fields):
+    found = diagnosed(name).findings
+    for field in fields:
+        found = found[field] if isinstance(found, dict) else getattr(found, field)
+    return found
+
+
+def topics(name):
+    return [some.topic for some in diagnosed(name).advice]
+
+
+# --- environments -----------------------------------------------------------------------------------------------------
+
+
+def test_deepsea_pays_no_untrained_policy():
+    """2^16 episodes are needed, and there are 288."""
+    found = diagnosed("deepsea").findings
+    assert found.signal.kind == "costs"
+    assert [row.policy for row in found.rewards] == list(play.POLICIES)
+    for row in found.rewards:
+        assert row.first_reward is None
+        assert (row.steps, row.episodes) == (16 * 96, 16 * 6)
+        assert set(row.lengths) == {16.0}
+        assert row.terminated.value == 1
+        assert -0.01 <= row.returns[0] < row.returns[-1] <= 0
+    assert found.signal.distance == 16
+    np.testing.assert_allclose([found.signal.kept, found.signal.gamma**16], [0.99**16, 0.5])
+    assert (found.observations.kind, found.observations.size) == ("one-hot grid, 16x16", 256)
+    assert len(found.observations.constant) >= 16 * 15 / 2  # right of the diagonal
+    assert (found.coverage.unit, found.coverage.of) == ("cells", 16 * 17 // 2 + 15)
+    assert all(curve[-1] <= found.coverage.of for curve in found.coverage.found.values())
+    assert value("deepsea", "randomness", "noise", "any").value == 0
+    assert value("deepsea", "randomness", "aliasing", "any").value == 0
+    assert found.randomness.pairs > 1000
+    assert value("deepsea", "prediction", "reward").observation.value > 0.6  # another action is right in each cell
+    assert value("deepsea", "prediction", "termination").observation.value > 0.99
+    assert "--env deepsea --num-envs 16" in diagnosed("deepsea").command
+    assert "--bonus noveld" in diagnosed("deepsea").command
+    assert "--bonus counts" in diagnosed("deepsea").alternatives[0][1]
+
+
+def test_cartpole_is_dense_and_needs_nothing():
+    found = diagnosed("cartpole").findings
+    assert found.signal.kind == "dense"
+    assert found.signal.values == ((1.0, 1.0),)
+    assert (found.observations.unnormalised, found.observations.constant) == ((), ())
+    assert found.observations.kind == "vector of real numbers, 4"
+    assert found.prediction["reward"] is None
+    assert value("cartpole", "prediction", "termination").observation.low > 0.95
+    assert abs(value("cartpole", "prediction", "termination").shuffled - 0.5) < 0.15
+    assert diagnosed("cartpole").command == "purejaxrl train --env cartpole"
+    assert all(row.first_reward == 16 for row in found.rewards)
+
+
+def test_what_a_memory_predicts():
+    """Three of four steps look alike, of which a third ends with ±1: half of the pairs differ, 3/8 of all."""
+    reward = value("recall", "prediction", "reward")
+    assert abs(reward.observation.value) < 0.1
+    assert reward.history.value > 0.8
+    assert reward.gain.low > 0.5
+    assert "--algo.memory gru" in diagnosed("recall").command
+    aliasing = value("recall", "randomness", "aliasing")
+    np.testing.assert_allclose(aliasing["any"].value, 3 / 8, atol=0.04)
+    np.testing.assert_allclose(aliasing["termination"].value, 3 / 4 * 4 / 9, atol=0.04)
+    assert aliasing["observation"].value == 0
+    assert value("recall", "randomness", "noise", "any").value == 0
+
+
+def test_a_memory_that_does_not_help():
+    """Every step's outcome is told by what is seen; limits are no outcomes."""
+    assert value("endings", "randomness", "aliasing", "any").value == 0
+    assert value("endings", "prediction", "termination").observation.value > 0.99
+    assert "memory" not in topics("endings")
+    third = [row.terminated for row in diagnosed("endings").findings.rewards]
+    assert all(share.low < 2 / 3 < share.high for share in third)  # by termination, or by both at once
+
+
+def test_noise_is_what_the_transition_table_says():
+    """Two draws of the next state differ with probability 1 - Σ p²; nothing is hidden."""
+    env, env_params = MAKERS["mdp"]()
+    how = {"num_envs": 16, "num_steps": 96, "watched": 16}
+    played = jax.device_get(jax.jit(lambda key: play.play(env, env_params, key, **how))(jax.random.key(3)))
+    state, action = played.obs.argmax(-1), played.action.argmax(-1)
+    expected = 1 - np.square(env.transition).sum(-1)[state, action]
+    noise = findings.randomness(played).noise["observation"]
+    assert noise.low - 0.01 < expected.mean() < noise.high + 0.01
+    assert value("mdp", "randomness", "noise", "reward").value == 0
+    assert value("mdp", "randomness", "aliasing", "any").value == 0
+    assert "ICM" in " ".join(some.text for some in diagnosed("mdp").advice)
+
+
+def test_rewards_that_never_differ_have_no_r2():
+    found = diagnosed("constant").findings
+    assert found.prediction == {"reward": None, "termination": None}  # every step terminates, too
+    assert found.signal.kind == "dense"
+
+
+def test_a_reward_that_is_seen_is_predicted():
+    reward = value("exact", "prediction", "reward")
+    assert reward.observation.value > 0.99
+    assert abs(reward.shuffled) < 0.1
+    assert abs(reward.gain.value) < 0.01
+    assert "memory" not in topics("exact")
+
+
+def test_a_random_reward_is_not():
+    reward = value("random", "prediction", "reward")
+    assert abs(reward.observation.value) < 0.1
+    assert abs(reward.shuffled) < 0.1
+    assert value("random", "randomness", "noise", "reward").value == 1
+    assert value("random", "randomness", "aliasing", "any").value == 0
+    assert {"rewards", "prediction", "noise"} <= set(topics("random"))
+    assert "--bonus" in diagnosed("random").command  # rewards above 0 come by chance
+
+
+def test_continuous_actions():
+    found = diagnosed("pendulum").findings
+    assert [row.policy for row in found.rewards] == ["random", "epsilon-z"]
+    assert found.signal.kind == "graded"
+    assert value("pendulum", "prediction", "reward").observation.value > 0.9
+    assert all(row.terminated.value == 0 for row in found.rewards)
+    assert found.coverage.unit == "cells"
+    assert diagnosed("pendulum").command == "purejaxrl train --env pendulum"
+
+
+def test_a_noisy_tv_is_found_by_its_places():
+    found = diagnosed("tv").findings
+    assert found.observations.flickering == (6, 7, 8)
+    assert found.randomness.noise["observation"].value == 1
+    assert found.randomness.noise["reward"].value == 0
+    assert found.randomness.pairs == 0
+    assert "noisy TVs" in " ".join(some.text for some in diagnosed("tv").advice)
+
+
+# --- how they play ----------------------------------------------------------------------------------------------------
+
+
+def test_random_actions_last_and_masks_hold():
+    env = Clock()
+    how = {"num_envs": 8, "num_steps": 64, "watched": 4}
+    played = jax.device_get(play.play(env, env.default_params, jax.random.key(0), **how))
+    assert played.obs.shape == (64, 3, 4, 1)
+    assert played.first[0].all()
+    np.testing.assert_array_equal(played.first[1:], (played.terminated | played.truncated)[:-1])
+    assert not played.action[..., 2].any()  # forbidden
+    again = ((played.action[1:] == played.action[:-1]).all(-1) & ~played.first[1:]).mean((0, 2))
+    again /= (~played.first[1:]).mean((0, 2))
+    assert again[0] < 0.62 < again[2]  # 1/2 of uniform ones; at least 1 - 1/2 · P(n = 1) = .7 of those that last
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------
+
+
+def test_estimates():
+    generator = np.random.default_rng(0)
+    above, below = generator.normal(size=(2, 30))
+    found = findings.ratio(above, 1 + below**2)
+    np.testing.assert_allclose(found.value, above.sum() / (1 + below**2).sum())
+    assert found.low < found.value < found.high
+    assert np.isnan(findings.ratio([0.0], [0.0]).value)
+    positive, score = np.array([1, 0, 1, 0, 0]), np.array([3.0, 1.0, 2.0, 2.0, 5.0])
+    pairs = [(p > n) + 0.5 * (p == n) for p in score[positive > 0] for n in score[positive == 0]]
+    np.testing.assert_allclose(prediction.auc(positive, score), np.mean(pairs))
+
+
+def test_minibatches_of_rare_events_keep_the_mean():
+    rows = np.stack([np.arange(1000)] * 2, 1)
+    events = np.arange(1000) < 10
+    drawn, weights = prediction._batches(rows, events, np.random.default_rng(0))
+    assert (drawn[..., 0] < 10).mean() > 0.5
+    np.testing.assert_allclose((weights * (drawn[..., 0] < 10)).mean(), 0.01, rtol=0.05)
+    np.testing.assert_allclose(weights.mean(), 1, rtol=0.02)
+
+
+def test_episodes_under_way_count_once_they_are_long():
+    """Two of three envs are at their first episode still; only one ended, since it was lucky."""
+    nothing = np.zeros((10, 1, 3))
+    reward, terminated = nothing.copy(), nothing.astype(bool)
+    reward[5, 0, 0], terminated[5, 0, 0] = 1, True
+    some = findings.episodes(types.SimpleNamespace(reward=reward, terminated=terminated, truncated=terminated), 0)
+    assert some.length.tolist() == [6, 10, 10]
+    assert some.until.tolist() == [6, 0, 0]
+    assert some.ended.tolist() == [True, False, False]
+
+
+# --- rules ------------------------------------------------------------------------------------------------------------
+
+
+def changed(found, **parts):
+    return dataclasses.replace(
+        found, **{name: dataclasses.replace(getattr(found, name), **fields) for name, fields in parts.items()}
+    )
+
+
+def test_rules_follow_the_numbers():
+    plain = diagnosed("cartpole").findings
+    flags = lambda found: advice.command("", advice.advise(found)).split()  # noqa: E731
+    assert flags(plain) == ["purejaxrl", "train"]
+    assert "--algo.normalise-obs" in flags(changed(plain, observations={"unnormalised": (1,)}))
+    far = flags(changed(plain, signal={"distance": 700.0, "kept": 0.99**700, "gamma": 0.5 ** (1 / 700)}))
+    assert far[-2:] == ["--algo.gamma", "0.99901"]
+    rare = flags(changed(plain, signal={"kind": "rare"}))
+    assert rare[rare.index("--bonus") + 1] == "noveld"
+    assert "--bonus.bits" in rare  # CartPole's observations do not repeat
+    noisy = flags(changed(plain, signal={"kind": "rare"}, observations={"flickering": (0,)}))
+    assert noisy[noisy.index("--bonus") + 1] == "rnd"
+    helped = prediction.Score(*(Estimate(x, x - 0.1, x + 0.1) for x in (0.1, 0.9, 0.8)), 0.0, 50)
+    assert flags(dataclasses.replace(plain, prediction={"reward": helped, "termination": None}))[-1] == "gru"
+    broken = advice.advise(changed(plain, observations={"nonfinite": 7}))
+    assert "check_env" in broken[0].text
+    never = dataclasses.replace(
+        plain, trained=advice.Trained(dict.fromkeys(training.NAMES, 9.0), {"PPO + NovelD": 2.0})
+    )
+    curves = {name: (4.0,) for name in training.NAMES}
+    never = changed(never, signal={"kind": "costs"}, coverage={"found": curves | {"PPO + NovelD": (8.0,)}})
+    text = " ".join(some.text for some in advice.advise(never))
+    assert "after 9 steps" in text
+    assert "2.0 times as many as PPO" in text
+
+
+@pytest.mark.parametrize(
+    ("distinct", "first", "share", "lengths", "terminated", "kind"),
+    [
+        (2, 7, 0.3, (5.0, 5.0), 1.0, "dense"),
+        (2, 7, 0.01, (5.0, 5.0), 1.0, "rare"),
+        (500, None, 0.0, (5.0, 5.0), 0.0, "graded"),
+        (1, None, 0.0, (3.0, 9.0), 0.5, "endings"),
+        (2, None, 0.0, (5.0, 5.0), 1.0, "costs"),
+        (1, None, 0.0, (5.0, 5.0), 0.0, "constant"),
+    ],
+)
+def test_kinds_of_rewards(distinct, first, share, lengths, terminated, kind):
+    row = dataclasses.replace(
+        diagnosed("cartpole").findings.rewards[0],
+        first_reward=first,
+        rewarded_episodes=Estimate(share, share, share),
+        lengths=lengths,
+        returns=tuple(-length for length in reversed(lengths)),
+        terminated=Estimate(terminated, terminated, terminated),
+    )
+    assert findings.classify([row], distinct) == kind
+
+
+# --- training, and the command line -----------------------------------------------------------------------------------
+
+
+def test_training_with_and_without_a_bonus():
+    env, env_params = purejaxrl.make("Chain-v0", num_states=8)
+    found = diagnose(env, env_params, num_envs=16, num_steps=64).findings
+    assert found.trained is not None
+    assert list(found.coverage.found)[-2:] == list(training.NAMES)
+    for name in training.NAMES:
+        assert found.coverage.steps[name][-1] == 1024
+        assert 2 <= found.coverage.found[name][-1] <= found.coverage.of == 8
+        assert list(found.coverage.found[name]) == sorted(found.coverage.found[name])
+    coded = training.Coded(env, lambda obs: obs.sum().astype(int))
+    _, state = coded.reset_env(jax.random.key(0), env_params)
+    assert int(state.code) == -1
+    obs, state, *_ = coded.step_env(jax.random.key(0), state, 1, env_params)
+    assert int(state.code) == int(obs.sum())
+
+
+def test_the_command(tmp_path, capsys):
+    words = ["diagnose", "Chain-v0", "--env.num-states", 6, "--num-envs", 8, "--num-steps", 32, "--no-train"]
+    assert main(*words, "--out", tmp_path / "new" / "x") == 0
+    shown = capsys.readouterr()
+    assert "untrained policies play 256 steps each" in shown.err
+    assert "purejaxrl train --env Chain-v0 --env.num-states 6" in shown.out
+    content = json.loads((tmp_path / "new" / "x" / "diagnosis.json").read_text())
+    assert content["findings"]["coverage"]["of"] == 6
+    assert content["command"].startswith("purejaxrl train --env Chain-v0 --env.num-states 6")
+    assert (tmp_path / "new" / "x" / "diagnosis.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("CartPole", "env: unknown value 'CartPole'; did you mean CartPole-v1"),
+        ("CartPole-v1 --num-envs 6", "num_envs must be a multiple of 4"),
+        ("CartPole-v1 --num-steps 1", "num_steps must be >= 2"),
+        ("CartPole-v1 --num-steps 4", "num_steps must give at least 512 steps"),
+        ("CartPole-v1 --seed -1", "seed must be >= 0"),
+        ("CartPole-v1 --env.size 3", "--env.size"),
+        ("CartPole-v1 --out /dev/null/x", "out: /dev/null/x cannot be made"),
+        ("", "Required options"),
+    ],
+)
+def test_bad_input(words, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main("diagnose", *words.split()) == 2
+    shown = capsys.readouterr().err
+    assert message in " ".join(shown.replace("│", " ").split())
+    assert "Traceback" not in shown
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path, capsys):
+    (tmp_path / "results.txt").write_text("mine")
+    assert main("diagnose", "CartPole-v1", "--out", tmp_path) == 2
+    assert "is no folder of a diagnosis" in capsys.readouterr().err
+
+
+def test_what_is_stepped_in_python_is_refused():
+    class Host(Probe):
+        def reward(self, state, action):
+            return jax.pure_callback(lambda: np.float32(1), jax.ShapeDtypeStruct((), np.float32))
+
+    with pytest.raises(SettingError, match="Host is stepped in Python"):
+        diagnose(Host())
+    with pytest.raises(SettingError, match=r"use env, env_params = purejaxrl\.make"):
+        diagnose("CartPole-v1")
