@@ -18,7 +18,7 @@ import re
 import shutil
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from purejaxrl.files import read_json
 from purejaxrl.types import SettingError, check_new_path, check_path, is_key, shown, to_numpy
 
 FORMAT = 3
@@ -134,17 +135,27 @@ def restore(path: str | os.PathLike, like: Any) -> Any:
             arrays = ocp.load(str(path / "arrays"))
     except Exception as error:
         raise CheckpointError(f"{path} is damaged: its arrays cannot be read ({type(error).__name__})") from error
+    return jax.tree.unflatten(jax.tree.structure(like), _checked(path, entries, arrays, jax.tree.leaves(like)))
+
+
+def _checked(path: Path, entries: list[dict[str, Any]], arrays: Any, like: list[Any]) -> list[Any]:
+    """The leaves, where what Orbax found is what the manifest says."""
     leaves = []
-    for number, (entry, leaf) in enumerate(zip(entries, jax.tree.leaves(like), strict=True)):
-        stored = arrays.get(f"{number:05d}", np.zeros(0))
+    for number, (entry, leaf) in enumerate(zip(entries, like, strict=True)):
+        stored = {} if not isinstance(arrays, dict) else arrays
+        stored = stored.get(f"{number:05d}", np.zeros(0))
         array = np.asarray(stored) if np.size(stored) else np.zeros(leaf.shape, leaf.dtype)
-        if entry.get("sha256") != _digest(array):
+        held = jax.eval_shape(jax.random.key_data, leaf) if is_key(leaf) else leaf
+        if _signature(array) != _signature(held) or entry.get("sha256") != _digest(array):
             raise CheckpointError(f"{path} is damaged: the data of {entry['path']} does not match its SHA-256")
         if is_key(leaf):
-            leaves.append(jax.random.wrap_key_data(jnp.asarray(array), impl=entry["key"]))
+            try:
+                leaves.append(jax.random.wrap_key_data(jnp.asarray(array), impl=entry["key"]))
+            except (KeyError, TypeError, ValueError):
+                raise CheckpointError(f"{path} is damaged: {entry['path']} has no kind of keys") from None
         else:  # NumPy leaves stay NumPy: JAX would narrow their 64-bit types
             leaves.append(array if isinstance(leaf, np.ndarray) else jnp.asarray(array))
-    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+    return leaves
 
 
 def read_beside(path: str | os.PathLike, name: str) -> bytes:
@@ -182,9 +193,12 @@ def digest(tree: Any, lane: int | None = None) -> str:
 
 
 def _manifest(path: Path) -> dict[str, Any]:
+    _check_kinds(path.glob("*"))
     try:
-        manifest = json.loads((path / "manifest.json").read_text())
-        version, _ = manifest["format"], manifest["leaves"]
+        manifest = read_json(path / "manifest.json")
+        version, entries = manifest["format"], manifest["leaves"]
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise ValueError("leaves")
     except OSError:
         raise CheckpointError(f"{path} is not a checkpoint: it has no readable manifest.json") from None
     except (ValueError, KeyError, TypeError):
@@ -210,12 +224,20 @@ def _digest(array: np.ndarray) -> str:
 
 def _file_digests(folder: Path) -> dict[str, str]:
     """The SHA-256 of each file below `folder`, by its path from there."""
-    digests = {}
-    for path in sorted(folder.rglob("*")):
+    digests, paths = {}, sorted(folder.rglob("*"))
+    _check_kinds(paths)
+    for path in paths:
         if path.is_file():
             with path.open("rb") as file:
                 digests[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
     return digests
+
+
+def _check_kinds(paths: Iterable[Path]) -> None:
+    """A link would lead out of the checkpoint, and a pipe hang; Orbax follows both."""
+    for path in paths:
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise CheckpointError(f"{path} is damaged: a checkpoint holds files and folders, no links")
 
 
 def _compare(path: Path, saved: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> None:

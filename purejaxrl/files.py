@@ -44,7 +44,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_table(
-    path: Path, integers: Names = (), numbers: Names = (), words: Names = (), *, others: bool = True
+    path: Any, integers: Names = (), numbers: Names = (), words: Names = (), *, others: bool = True
 ) -> pd.DataFrame:
     """What a Parquet file holds, a frame with at least these columns; without `others` with no more.
 

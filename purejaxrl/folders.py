@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from purejaxrl import runs
+from purejaxrl import files, runs
 from purejaxrl.types import SettingError
 
 FORMAT = 1
@@ -51,7 +50,7 @@ def read(folder: Path, name: str) -> dict[str, Any]:
     """
     path = folder / name
     try:
-        content = json.loads(path.read_text())
+        content = files.read_json(path)
     except OSError:
         raise SettingError(f"{folder} has no readable {name}: it is of something else") from None
     except ValueError:
@@ -68,6 +67,7 @@ def _check(folder: Path, name: str, plan: Mapping[str, Any]) -> None:
         return
     if not folder.is_dir():
         raise SettingError(f"out: {folder} is a file; give a folder")
+    files.check_contents(folder)
     if not (folder / name).exists():
         if any(path.name != LOCK for path in folder.iterdir()):
             raise SettingError(f"out: {folder} exists and has no {name}; give another folder, or remove it")

@@ -14,6 +14,8 @@ from purejaxrl import files
 from purejaxrl.types import SettingError, check_path
 
 FILE = "metrics.parquet"
+INTEGERS = ("config_id", "seed", "update")  # columns that every file has
+NUMBERS = ("env_steps", "num_episodes", "episode_return", "episode_return_max")
 OF_EPISODES = ("episode_return", "episode_length")  # each row has a mean over the episodes that ended in it
 # Metrics that are NaN where no episode ended or nothing was found; any other one that is not finite has diverged.
 MAY_BE_NAN = ("episode_return", "episode_return_max", "episode_length", "first_reward", "bonus_rank_correlation")
@@ -58,14 +60,15 @@ def load(out: str | os.PathLike) -> pd.DataFrame:
     Raises:
       SettingError: (a ValueError) when the folder holds no readable metrics.
     """
-    path = check_path(out, "out") / FILE
+    files.check_contents(check_path(out, "out"))
+    path = Path(out) / FILE
     found = [path] if path.is_file() else parts(Path(out))
     if not found:
         raise SettingError(f"{out} is not a run's folder, nor a sweep's with results: it has neither {FILE} nor parts")
     frames = []
     for path in found:
         try:
-            frames.append(pd.read_parquet(path))
+            frames.append(files.read_table(path, INTEGERS, NUMBERS))
         except (OSError, ValueError) as error:
             raise SettingError(f"{path} cannot be read: {error}") from error
     key = ["config_id", "seed", "update"]

@@ -114,11 +114,12 @@ def read_config(folder: Path) -> Config:
       SettingError: when the folder is not a run's, or its config cannot be used.
     """
     path = folder / "config.json"
+    files.check_contents(folder)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = files.read_json(path)
     except OSError:
         raise SettingError(f"{folder} is not a run's folder: it has no readable config.json") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise SettingError(f"{path} is damaged: not JSON") from None
     return _config(content, path)
 
@@ -140,6 +141,8 @@ def _config(content: Any, path: Path) -> Config:
         value = getattr(config, field.name)
         if not isinstance(value, kinds) or (isinstance(value, bool) and field.type != "bool"):
             raise SettingError(f"{path} is damaged: {field.name} is no {str(field.type).partition('[')[0]}")
+    if config.seeds < 1 or not 0 <= config.seed < config.seed + config.seeds <= 2**31:
+        raise SettingError(f"{path} is damaged: seeds must be >= 1 of them, from 0 on, and below 2**31")
     return config
 
 
@@ -164,7 +167,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
       SettingError: when there is none, or it is damaged.
     """
     try:
-        summary = json.loads((folder / "summary.json").read_text())
+        summary = files.read_json(folder / "summary.json")
     except OSError:
         raise SettingError(f"{folder} has no readable summary.json: the run ended before it wrote one") from None
     except ValueError:
@@ -248,7 +251,11 @@ def load(folder: Path, step: int) -> Reached:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         train = bind(config, build(config))
-    frame = pd.read_parquet(io.BytesIO(checkpoint.read_beside(path, metrics.FILE)))
+    try:
+        found = io.BytesIO(checkpoint.read_beside(path, metrics.FILE))
+        frame = files.read_table(found, metrics.INTEGERS, metrics.NUMBERS)
+    except (OSError, ValueError) as error:
+        raise checkpoint.CheckpointError(f"{path} is damaged: {metrics.FILE}: {error}") from None
     like = jax.eval_shape(jax.vmap(train.init), lane_keys(config.seed_numbers))
     return Reached(config, checkpoint.restore(path, like), frame, step, float(facts["run_seconds"]))
 
@@ -258,7 +265,16 @@ def _path(folder: Path, step: int) -> Path:
 
 
 def _facts(path: Path) -> dict[str, Any]:
-    return json.loads(checkpoint.read_beside(path, FACTS))
+    content, facts = checkpoint.read_beside(path, FACTS), {}
+    try:
+        facts = json.loads(content)
+        right = isinstance(facts["config"], dict) and isinstance(facts["run_seconds"], (int, float))
+        right = right and isinstance(facts["score"], (int, float, type(None)))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        right = False
+    if not right:
+        raise checkpoint.CheckpointError(f"{path} is damaged: {FACTS} cannot be used")
+    return facts
 
 
 def _best(folder: Path, steps: Sequence[int]) -> int | None:

@@ -21,7 +21,7 @@ from commands import main
 from rich.console import Console
 
 import purejaxrl
-from purejaxrl import checkpoint, cli, engines, expressions, folders, report, search, sweeps, trackers, tuning
+from purejaxrl import checkpoint, cli, engines, expressions, folders, report, runs, search, sweeps, trackers, tuning
 from purejaxrl.algos import PPO
 from purejaxrl.bench import exploration, parts, suites
 from purejaxrl.checkpoint import CheckpointError
@@ -35,6 +35,7 @@ OURS = (SettingError, CheckpointError, OSError)
 ODD = ["null", "true", "0", "-1", "1.5", "NaN", "-Infinity", "1e999", str(2**64), "9" * 400, "9" * 5000, '""']
 ODD += ['"../../x"', '"/etc/passwd"', r'"\u0000"', r'"\ud800"', r'"\u001b[2J"', '"<script>"', '"$(touch x)"', '"$^$"']
 ODD += ["[]", "{}", "[[1], 2]", '{"a": {"b": 1}}', '[null, "x"]']
+ODD += ["[" * 5000 + "]" * 5000, '{"a":' * 5000 + "0" + "}" * 5000]
 SLOT = "@here@"
 
 LEAVES = st.none() | st.booleans() | st.integers(-9, 9) | st.floats() | st.text(max_size=9)
@@ -184,6 +185,33 @@ def test_a_run_s_json(run, no_pictures, name):
     check()
 
 
+def test_a_run_whose_config_is_another_s(run):
+    """Everything that is needed to restore it: names, settings, shapes."""
+    content = json.loads((run / "config.json").read_text())
+
+    @fuzz(15)
+    @hypothesis.given(changed_json(content))
+    def check(text):
+        (run / "config.json").write_text(text)
+        refuse(runs.restore, run)
+
+    check()
+
+
+def test_metrics(run, no_pictures):
+    path = run / "metrics.parquet"
+    frame, data = pd.read_parquet(path), path.read_bytes()
+
+    @fuzz(60)
+    @hypothesis.given(changed_bytes(data) | changed_frame(frame).map(lambda frame: table(frame, path)))
+    def check(data):
+        path.write_bytes(data)
+        refuse(report.write, [run])
+        refuse(purejaxrl.load, run)
+
+    check()
+
+
 def test_visits(run, no_pictures):
     """Damaged archives, and arrays of another type or shape."""
     path = run / "visits.npz"
@@ -216,6 +244,20 @@ def saved(tmp_path_factory):
     path = tmp_path_factory.mktemp("saved") / "state"
     purejaxrl.save(path, TREE)
     return path
+
+
+def test_a_checkpoint_s_manifest(saved, tmp_path):
+    path = tmp_path / "state"
+    shutil.copytree(saved, path)
+    content = json.loads((path / "manifest.json").read_text())
+
+    @fuzz(150)
+    @hypothesis.given(any_json(content))
+    def check(data):
+        (path / "manifest.json").write_bytes(data)
+        refuse(checkpoint.restore, path, TREE)
+
+    check()
 
 
 def test_a_checkpoint_s_arrays(saved, tmp_path):
@@ -307,7 +349,7 @@ def test_a_sweep_s_parts(swept, tmp_path, monkeypatch):
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(swept, out)
         (out / "parts" / "0000001-0.parquet").write_bytes(data)
-        engines._pairs(out)
+        refuse(every_view, out)
         call = copy.copy(calls[0])
         call.parts, call.updates = [], {}
         call._read(out)

@@ -68,7 +68,7 @@ ALLOWED = {
         *("types", "stats", "distributions", "exploration", "hashing", "networks", "stepping", "resets", "envs"),
         *("algos", "bonuses", "train", "checking", "progress", "files", "runs", "report"),
     },
-    "checkpoint": {"types"},
+    "checkpoint": {"types", "files"},
     "trackers": {"types"},
     "files": {"types"},
     "metrics": {"types", "files"},

@@ -18,7 +18,7 @@ import pytest
 from commands import main
 
 import purejaxrl
-from purejaxrl import caching, cli, engines, files, report, runs, sweeps
+from purejaxrl import caching, cli, engines, files, folders, report, runs, sweeps
 from purejaxrl.bench import parts, peers_venv
 from purejaxrl.types import SettingError
 
@@ -286,3 +286,44 @@ def test_folders_of_code_are_the_user_s_own(tmp_path, monkeypatch):
     monkeypatch.setattr(caching, "default", lambda: tmp_path / "x" / "jax")
     with pytest.raises(SettingError, match="others may write to it"):
         peers_venv.python("rejax")
+
+
+# --- folders that are gone on in ---------
+
+
+@links
+@pytest.mark.parametrize("what", ["file", "folder", "arrays", "pipe"])
+def test_a_checkpoint_holds_files_and_folders_alone(tmp_path, what):
+    state = {"a": np.arange(6.0)}
+    purejaxrl.save(tmp_path / "state", state)
+    arrays = tmp_path / "state" / "arrays"
+    inner = {"file": Path.is_file, "folder": Path.is_dir}.get(what)
+    place = next(filter(inner, sorted(arrays.rglob("*")))) if inner else arrays
+    if what == "pipe":
+        os.mkfifo(arrays / "new")
+    else:
+        place.rename(tmp_path / "elsewhere")
+        place.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(purejaxrl.checkpoint.CheckpointError, match="no links"):
+        purejaxrl.restore(tmp_path / "state", like=state)
+
+
+@links
+def test_a_run_s_checkpoints_are_in_its_folder(run, tmp_path):
+    (run / "checkpoints").rename(tmp_path / "elsewhere")
+    (run / "checkpoints").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SettingError, match="checkpoints is a link that leads out of its folder"):
+        runs.restore(run)
+
+
+@links
+@pytest.mark.parametrize("name", ["lock", "parts", "journal.log", "metrics.jsonl"])
+def test_a_sweep_goes_on_in_its_own_folder_alone(precious, tmp_path, name):
+    """Its lock is opened for writing, which would empty what a link means, and lines are appended to others."""
+    plan = {"fields": ["algo.gamma"]}
+    with folders.held(tmp_path / "x", "sweep.json", plan):
+        pass
+    (tmp_path / "x" / name).unlink(missing_ok=True)
+    (tmp_path / "x" / name).symlink_to(precious)
+    with pytest.raises(SettingError, match=f"{name} is a link that leads out"):
+        folders.held(tmp_path / "x", "sweep.json", plan).__enter__()
