@@ -191,6 +191,8 @@ class BackwardResets(struct.PyTreeNode):
         place = jnp.where(done, jnp.where(later, behind, state.start), state.place)
         _, current = FreshResets().reset((), fresh_key, done & (place == 0), start, current)
         obs, env = jax.tree.map(lambda leaf: leaf[place], (self.obs, self.states))
+        if jax.tree.map(jnp.shape, env) != jax.tree.map(jnp.shape, current[1]):
+            raise SettingError("resets.states must be states of the environment, with a leading axis of their steps")
         env = jax.vmap(stepping.renew_keys)(jax.random.split(renew_key, len(done)), env)
         keep = jax.vmap(lambda done, new, old: jax.tree.map(functools.partial(jnp.where, done), new, old))
         current = keep(done & (place > 0), (obs, env), current)

