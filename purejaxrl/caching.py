@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ def use(folder: Path | None = None) -> Path | None:
     folder = folder or default()
     if not make_private(folder):
         return None
+    # A full disk, or another process that has just removed the file: the program runs all the same.
+    warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache entry")
     config.update("jax_compilation_cache_dir", str(folder))
     config.update("jax_compilation_cache_max_size", MOST_BYTES)
     config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST_SECONDS)
