@@ -28,7 +28,8 @@ class Train:
     Example: purejaxrl train --env DeepSea-bsuite --env.size 20 --bonus counts --seeds 8 --out runs/deepsea
 
     --env.*, --algo.* and --bonus.* set what the chosen environment, algorithm and bonus offer: choose them and ask for
-    --help again.
+    --help again. With --env alone, settings that were measured on such environments are taken where there are some,
+    and said.
     """
 
     env: str
@@ -57,6 +58,10 @@ class Train:
     """Without progress for so long print where it hangs, and exit with 4; 0: wait for ever."""
     log: tuple[Literal["jsonl", "tensorboard", "wandb", "trackio"], ...] = ()
     """Where metrics go, too, while it trains: jsonl and tensorboard write into the folder."""
+    quiet: bool = False
+    """No progress: results and errors alone."""
+    json: bool = False
+    """Print the summary as JSON on stdout."""
     out: Path | None = None
     """The run's folder; by default runs/ENV-ALGO-BONUS-N with the next free N."""
 
@@ -78,6 +83,10 @@ class Resume:
     """Without progress for so long print where it hangs, and exit with 4; 0: wait for ever."""
     log: tuple[Literal["jsonl", "tensorboard", "wandb", "trackio"], ...] = ()
     """Where metrics go, too, while it trains; rows since the last checkpoint come again."""
+    quiet: bool = False
+    """No progress: results and errors alone."""
+    json: bool = False
+    """Print the summary as JSON on stdout."""
 
 
 @dataclasses.dataclass
@@ -136,6 +145,10 @@ class Sweep:
     """Without progress for so long print where it hangs, and exit with 4; 0, or --on: wait for ever."""
     log: tuple[Literal["jsonl", "tensorboard", "wandb", "trackio"], ...] = ()
     """Where metrics go, too, while it trains: jsonl and tensorboard write into the folder."""
+    quiet: bool = False
+    """No progress: results and errors alone."""
+    json: bool = False
+    """Print the best configurations as JSON on stdout, instead of a table."""
     out: Path | None = None
     """The folder; by default runs/sweep-ENV-ALGO-BONUS-N with the next free N."""
 
@@ -157,6 +170,8 @@ class Eval:
     """Sample actions instead of taking the most likely ones."""
     checkpoint: str = "newest"
     """The newest, the best, or a number of updates."""
+    json: bool = False
+    """Print a row for each seed as JSON on stdout, instead of a table."""
     gif: Path | None = None
     """Write one more episode as an animated GIF; the seed of median return plays it."""
 
@@ -419,13 +434,23 @@ def _main(argv: list[str]) -> None:
         parse = _parse_with_settings if argv[1:2] == ["profile"] else _parse
         command = parse(argv[1:], BENCHES, "purejaxrl bench", inspect.getdoc(Bench) or "")
     elif verb in ("train", "sweep"):
-        command = _parse_with_settings(argv, VERBS)
+        command = _parse_with_settings(_with_preset(argv) if verb == "train" else argv, VERBS)
     elif verb == "diagnose":
         command = _parse_with_env(argv, VERBS)
     else:
         command = _parse(argv, VERBS)
     _check(command)
     _ACTIONS[type(command).__name__](command)
+
+
+def _with_preset(argv: list[str]) -> list[str]:
+    """The command with what is known to do well on its environment, which is said, where it chooses nothing itself."""
+    from purejaxrl import presets
+
+    added, source = presets.flags(argv, _peek(argv, "env") or "")
+    if added and "--quiet" not in argv:
+        print(f"no algorithm was chosen: {' '.join(added)} (measured: {source})", file=sys.stderr)
+    return argv + added
 
 
 def _check(command: Any) -> None:
@@ -618,8 +643,8 @@ def _train(command: Train) -> None:
         **{f"{kind}_settings": settings for kind, settings in _chosen(command).items()},
     )
     out = command.out or _next_folder(f"{command.env}-{command.algo}-{command.bonus}")
-    progress = _progress(command.stall_minutes)
-    _end(out, training.run(config, out, progress, trackers.make(command.log, out)), progress)
+    progress = _progress(command)
+    _end(command, out, training.run(config, out, progress, trackers.make(command.log, out)), progress)
 
 
 def _resume(command: Resume) -> None:
@@ -628,21 +653,35 @@ def _resume(command: Resume) -> None:
 
     if (command.run / "sweep.json").exists():
         raise SettingError(f"{command.run} is a sweep's folder: `purejaxrl sweep` as before with this --out goes on")
-    progress, log = _progress(command.stall_minutes), trackers.make(command.log, command.run)
+    progress, log = _progress(command), trackers.make(command.log, command.run)
     summary = training.resume(command.run, progress, log, total_steps=command.total_steps)
-    _end(command.run, summary, progress)
+    _end(command, command.run, summary, progress)
 
 
-def _progress(stall_minutes: float) -> Progress:
+def _progress(command: Any) -> Progress:
     from purejaxrl.progress import Progress
     from purejaxrl.types import check_number
 
-    check_number(stall_minutes, "stall_minutes", ge=0)
-    return Progress(stall_minutes=stall_minutes)
+    check_number(command.stall_minutes, "stall_minutes", ge=0)
+    # An engine's queue may take days: nothing hangs then.
+    stall_minutes = 0.0 if getattr(command, "on", None) else command.stall_minutes
+    return Progress(stall_minutes=stall_minutes, quiet=command.quiet)
 
 
-def _end(out: Path, summary: dict[str, Any], progress: Progress) -> None:
+def _records(table: Any) -> list[dict[str, Any]]:
+    return json.loads(table.to_json(orient="records"))
+
+
+def _print_json(content: Any) -> None:
+    from purejaxrl import runs
+
+    print(json.dumps(runs.plain(content), indent=2, allow_nan=False))
+
+
+def _end(command: Any, out: Path, summary: dict[str, Any], progress: Progress) -> None:
     """Say what came of a run, and exit with what its end means."""
+    if command.json:
+        _print_json({"out": str(out), **summary})
     final, seeds = summary["final_return_mean"], summary["seeds"]
     shown = "no episode ended in the last tenth" if final is None else f"mean final return {final:.4g}"
     silent = sum(not math.isfinite(value) for value in summary["final_return_per_seed"])
@@ -681,8 +720,7 @@ def _sweep(command: Sweep) -> None:
     differing = {name: value for name, value in chosen["env"].items() if value != defaults[name]}
     out = command.out or _next_folder(f"sweep-{command.env}-{command.algo}-{command.bonus}")
     first = processes.is_first()
-    # An engine's queue may take days: nothing hangs then.
-    progress = _progress(command.stall_minutes if command.on is None else 0.0) if first else None
+    progress = _progress(command) if first else None
     found = sweeps.sweep(
         command.env,
         runs.make_learner(command.algo, chosen["algo"]),
@@ -710,7 +748,11 @@ def _sweep(command: Sweep) -> None:
     )
     if progress is None:
         sys.exit(0 if found.complete or found.signal == "SIGTERM" else 130)
-    if command.objectives != Sweep.objectives:
+    if command.json:
+        scored = np.isfinite(found.runs()["final_return"]).any()
+        shown = {"best": _records(found.best()), "importance": found.importance().to_dict()} if scored else {}
+        _print_json({"out": str(out), "complete": found.complete, **shown})
+    elif command.objectives != Sweep.objectives:
         try:
             front = found.pareto(*command.objectives)
         except SettingError as error:  # no run has a value of one of them
@@ -771,6 +813,20 @@ def _eval(command: Eval) -> None:
         gifs.check(command.run, command.gif)
     how: dict[str, Any] = {"seed": command.seed, "greedy": not command.sample, "which": command.checkpoint}
     table = runs.evaluate(command.run, command.episodes, **how)
+    if command.json:
+        _print_json(_records(table))
+    else:
+        _show_episodes(command, table)
+    if command.gif is not None:
+        from purejaxrl import gifs
+        from purejaxrl.progress import Progress
+
+        ranked = table.sort_values("mean_return")["seed"].tolist()
+        policy = ranked[(len(ranked) - 1) // 2]
+        gifs.record(command.run, command.gif, Progress(), policy=policy, **how)
+
+
+def _show_episodes(command: Eval, table: Any) -> None:
     from rich.table import Table
 
     shown = Table(title=f"{command.episodes} episodes per seed, {'sampled' if command.sample else 'greedy'} actions")
@@ -781,13 +837,6 @@ def _eval(command: Eval) -> None:
     console = _stdout()
     console.print(shown)
     console.print(f"mean return over seeds: {table['mean_return'].mean():.4g}")
-    if command.gif is not None:
-        from purejaxrl import gifs
-        from purejaxrl.progress import Progress
-
-        ranked = table.sort_values("mean_return")["seed"].tolist()
-        policy = ranked[(len(ranked) - 1) // 2]
-        gifs.record(command.run, command.gif, Progress(), policy=policy, **how)
 
 
 def _report(command: Report) -> None:

@@ -23,9 +23,9 @@ class Progress:
     With `stall_minutes` above 0 a process that has nothing new to say for so long is ended (:mod:`purejaxrl.watchdog`).
     """
 
-    def __init__(self, console: Console | None = None, *, stall_minutes: float = 0.0):
+    def __init__(self, console: Console | None = None, *, stall_minutes: float = 0.0, quiet: bool = False):
         self._watchdog = Watchdog(60 * stall_minutes) if stall_minutes else None
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or Console(stderr=True, highlight=False, quiet=quiet)
         self._live = rich.progress.Progress(
             rich.progress.SpinnerColumn(),
             rich.progress.TextColumn("{task.description}"),

@@ -389,15 +389,15 @@ def describe(component: Any) -> Any:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     with files.replacing(path) as temporary:
-        temporary.write_text(json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
+        temporary.write_text(json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The value with null for what JSON has no number for."""
     if isinstance(value, dict):
-        return {name: _plain(child) for name, child in value.items()}
+        return {name: plain(child) for name, child in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(child) for child in value]
+        return [plain(child) for child in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

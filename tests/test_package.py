@@ -75,6 +75,7 @@ ALLOWED = {
     "watchdog": set(),
     "progress": {"watchdog"},
     "caching": set(),
+    "presets": set(),
     "search": {"types"},
     "processes": {"types"},
     "tuning": {"types", "search", "processes"},
