@@ -371,6 +371,17 @@ VERBS = {
 }
 
 
+DESCRIPTION = """Reinforcement learning and exploration in pure JAX.
+
+Examples:
+  purejaxrl train --env CartPole-v1 --seeds 8 --out runs/pole
+  purejaxrl report runs/pole --open
+  purejaxrl train --env CartPole-v1 --algo dqn --help     every setting of what is chosen
+
+Exit codes: 0 done, or saved at SIGTERM; 1 the machine failed (disk, memory); 2 a setting is wrong or a file damaged;
+3 the run diverged; 4 it hung; 130 Ctrl-C. Completion: purejaxrl --tyro-print-completion bash (or zsh, tcsh)."""
+
+
 def main(argv: list[str] | None = None) -> None:
     """The entry point.
 
@@ -540,9 +551,19 @@ def _parse(
     argv: list[str],
     verbs: dict[str, type],
     prog: str = "purejaxrl",
-    description: str = "Reinforcement learning and exploration in pure JAX.",
+    description: str = DESCRIPTION,
 ) -> Any:
-    members = tuple(Annotated[cls, tyro.conf.subcommand(name)] for name, cls in verbs.items())
+    verb = argv[0] if argv else "-"
+    overview = verb.startswith("-")  # there a line says what each verb is; its own help says the rest
+    if not overview:
+        from purejaxrl.types import check_choice
+
+        check_choice(verb, verbs, "command")
+    lines = {name: (inspect.getdoc(cls) or "").splitlines()[0] for name, cls in verbs.items()}
+    members = tuple(
+        Annotated[cls, tyro.conf.subcommand(name, description=lines[name] if overview else None)]
+        for name, cls in verbs.items()
+    )
     return tyro.cli(
         tyro.conf.OmitSubcommandPrefixes[Union[members]],  # type: ignore[valid-type]  # noqa: UP007
         prog=prog,

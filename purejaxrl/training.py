@@ -161,12 +161,13 @@ class _Work:
         self.frames: list[Frame] = []
         self.ended: dict[int, str] = {}  # by seed, what was not finite and when
         self.seconds = 0.0  # of earlier calls
+        step = train.learner_spec.transition
+        rollout = populations.num_bytes(step) * config.num_envs * train.spec.num_steps * config.seeds
+        populations.check_memory(rollout)  # before tracing, which takes seconds
         with progress.phase("tracing"):
             numbers, freeze = (parts.learner, parts.bonus, parts.env_params), config.if_diverged == "freeze"
             bind = functools.partial(runs.bind, config, parts)
             self.lanes = Lanes(train, lambda own, _: bind(own), numbers, (), config.seeds, freeze=freeze)
-        step = train.learner_spec.transition
-        rollout = populations.num_bytes(step) * config.num_envs * train.spec.num_steps * config.seeds
         populations.check_memory(populations.num_bytes(self.lanes.example) + rollout)
 
     def all(self, reached: Reached | None) -> dict[str, Any]:
