@@ -44,6 +44,7 @@ def noisy_tv():
 MAKERS = {
     "deepsea": made("BsuiteDeepSea-v0", size=16),
     "cartpole": made("CartPole-v1"),
+    "positions": made("PositionOnlyCartPole-v1"),
     "mdp": made("RandomMDP-v0", num_states=4, num_actions=3),
     "pendulum": made("Pendulum-v1"),
     "recall": probe(Recall),
@@ -130,6 +131,15 @@ def test_what_a_memory_predicts():
     assert value("recall", "randomness", "noise", "any").value == 0
 
 
+def test_velocities_that_are_not_seen_are_missed():
+    """One step tells little of when the pole falls, but where it is next takes two positions."""
+    seen, hidden = (value(name, "prediction", "observation") for name in ("cartpole", "positions"))
+    assert seen.observation.value > 0.9
+    assert seen.gain.value < 0.05
+    assert hidden.gain.low > 0.2
+    assert "--algo.memory gru" in diagnosed("positions").command
+
+
 def test_a_memory_that_does_not_help():
     """Every step's outcome is told by what is seen; limits are no outcomes."""
     assert value("endings", "randomness", "aliasing", "any").value == 0
@@ -155,7 +165,7 @@ def test_noise_is_what_the_transition_table_says():
 
 def test_rewards_that_never_differ_have_no_r2():
     found = diagnosed("constant").findings
-    assert found.prediction == {"reward": None, "termination": None}  # every step terminates, too
+    assert set(found.prediction.values()) == {None}  # every step terminates, too
     assert found.signal.kind == "dense"
 
 
@@ -269,7 +279,7 @@ def test_rules_follow_the_numbers():
     noisy = flags(changed(plain, signal={"kind": "rare"}, observations={"flickering": (0,)}))
     assert noisy[noisy.index("--bonus") + 1] == "rnd"
     helped = prediction.Score(*(Estimate(x, x - 0.1, x + 0.1) for x in (0.1, 0.9, 0.8)), 0.0, 50)
-    assert flags(dataclasses.replace(plain, prediction={"reward": helped, "termination": None}))[-1] == "gru"
+    assert flags(dataclasses.replace(plain, prediction=plain.prediction | {"reward": helped}))[-1] == "gru"
     broken = advice.advise(changed(plain, observations={"nonfinite": 7}))
     assert "check_env" in broken[0].text
     never = dataclasses.replace(

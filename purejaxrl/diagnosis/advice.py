@@ -11,12 +11,18 @@ from purejaxrl.diagnosis.findings import HARDLY, LARGE, Coverage, Observations, 
 from purejaxrl.diagnosis.prediction import HISTORY, Score
 from purejaxrl.diagnosis.training import NAMES
 
-HELPS = {"reward": 0.05, "termination": 0.02}  # gain in R² or AUC from which on a memory is worth its price
+# Gain in R² or AUC from which on a memory is worth its price; much of what is seen next may be of no use.
+HELPS = {"reward": 0.05, "termination": 0.02, "observation": 0.2}
 UNPREDICTABLE = 0.1  # an R² below it
 NOISY = 0.001  # share of steps
 MANY = 100  # episodes that say more than their steps, which depend on each other
 FAR = 0.5  # what a discount of .99 leaves of a far reward
 REACHES = 1.2  # times as many states
+OUTCOMES = {
+    "reward": ("R²", "reward"),
+    "termination": ("AUC", "termination"),
+    "observation": ("R²", "next observation"),
+}
 # What tuning chose on most tasks of docs/exploration.md.
 FLAGS = {
     "noveld": "--bonus noveld --bonus.coef 0.1 --bonus.normalise return_std --bonus.learning-rate 5e-4",
@@ -151,7 +157,7 @@ def _dense(findings: Findings) -> str:
     )
 
 
-def _helps(findings: Findings, sign: int = 1) -> list[str]:
+def _helps(findings: Findings) -> list[str]:
     """The outcomes that the history predicts better, beyond doubt."""
     scores = findings.prediction.items()
     return [name for name, score in scores if score and score.gain.low > 0 and score.gain.value > HELPS[name]]
@@ -162,8 +168,8 @@ def _memory(findings: Findings) -> str:
     for name in _helps(findings):
         score = findings.prediction[name]
         assert score is not None
-        measure = "R²" if name == "reward" else "AUC"
-        parts.append(f"{name} ({measure} {score.history.value:.2f} instead of {score.observation.value:.2f})")
+        measure, what = OUTCOMES[name]
+        parts.append(f"{what} ({measure} {score.history.value:.2f} instead of {score.observation.value:.2f})")
     return (
         f"The last {HISTORY} observations predict more than the present one alone: {' and '.join(parts)}. The policy "
         "needs a memory."

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from purejaxrl import files, report, runs
 from purejaxrl.diagnosis import Diagnosis
-from purejaxrl.diagnosis.advice import Findings, percent
+from purejaxrl.diagnosis.advice import OUTCOMES, Findings, percent
 from purejaxrl.diagnosis.findings import PARTS, Estimate
 from purejaxrl.diagnosis.prediction import HISTORY, Score
 from purejaxrl.types import SettingError
@@ -112,13 +112,13 @@ def _policies(findings: Findings) -> Table:
 def _prediction(findings: Findings) -> Table:
     columns = "observation, action", f"last {HISTORY} observations", "shuffled", "a constant", "held-out events"
     table = _table("predicted", *columns)
-    for name, measure, constant in (("reward", "R²", "0"), ("termination", "AUC", "0.5")):
-        score = findings.prediction[name]
+    for name, (measure, what) in OUTCOMES.items():
+        score, constant = findings.prediction[name], "0" if measure == "R²" else "0.5"
         if score is None:
-            table.add_row(f"{name}, {measure}", "too rare, or always the same")
+            table.add_row(f"{what}, {measure}", "too rare, or always the same")
             continue
         intervals = (_interval(some, _two) for some in (score.observation, score.history))
-        table.add_row(f"{name}, {measure}", *intervals, _two(score.shuffled), constant, f"{score.events:,}")
+        table.add_row(f"{what}, {measure}", *intervals, _two(score.shuffled), constant, f"{score.events:,}")
     return table
 
 
@@ -228,8 +228,9 @@ def _coverage(axes: Axes, findings: Findings) -> None:
 def _skill(axes: Axes, findings: Findings) -> None:
     """R² as it is, and 2 AUC - 1, so that a constant has 0 in both and 1 is perfect."""
     titles = "observation and action", f"last {HISTORY} observations, action", "shuffled outcomes"
-    for place, (name, scale) in enumerate((("reward", 1), ("termination", 2))):
-        score = findings.prediction[name]
+    judged = [place for place, name in enumerate(PARTS) if findings.prediction[name] is not None]
+    for place, name in enumerate(PARTS):
+        score, scale = findings.prediction[name], 2 if name == "termination" else 1
         if score is None:
             axes.text(place, 0.5, "too rare, or\nalways the same", ha="center", va="center", color="#555555")
             continue
@@ -237,23 +238,18 @@ def _skill(axes: Axes, findings: Findings) -> None:
             value, low, high = (max(scale * (number - 1) + 1, -0.3) for number in (some.value, some.low, some.high))
             colour = (*report.COLOURS[:2], "#aaaaaa")[bar]
             at = place + 0.27 * (bar - 1)
-            axes.bar(at, value, 0.25, color=colour, label=title if place == _first(findings) else None)
+            axes.bar(at, value, 0.25, color=colour, label=title if place == judged[0] else None)
             if bar < 2:
                 axes.plot([at, at], [low, high], color="black", linewidth=1.2)
             axes.text(at, max(value, high, 0) + 0.02, _two(value), ha="center", fontsize=9)
     axes.axhline(0, color="black", linewidth=0.8)
-    axes.set_xticks([0, 1], ["reward (R²)", "termination (2 AUC − 1)"])
-    axes.set_xlim(-0.5, 1.5)
+    axes.set_xticks(range(3), ["reward (R²)", "termination\n(2 AUC − 1)", "next observation\n(R²)"])
+    axes.set_xlim(-0.5, 2.5)
     axes.set_ylim(-0.3, 1.45)
     axes.set_title("How well a small network predicts outcomes")
     axes.set_ylabel("0: a constant, 1: perfect")
     if axes.patches:
         axes.legend(frameon=False, fontsize=10, loc="upper center", ncols=2)
-
-
-def _first(findings: Findings) -> int:
-    """The place of the first outcome that was judged, whose bars name the colours."""
-    return 0 if findings.prediction["reward"] is not None else 1
 
 
 def _bars(score: Score) -> tuple[Estimate, ...]:

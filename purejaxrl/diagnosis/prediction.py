@@ -1,4 +1,4 @@
-"""How well a small network predicts reward and termination, from what the agent sees and does.
+"""How well a small network predicts reward, termination and next observation, from what the agent sees and does.
 
 Four networks learn side by side: from the observation and the action, and from the last few observations too; each
 from the true outcomes, and from shuffled ones, which nothing can predict. They are judged on envs that none has learned
@@ -32,13 +32,16 @@ SHUFFLED = (0, 0, 1, 1)  # and which learn from shuffled outcomes
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """R² of rewards or the AUC of terminations, on envs held out. A constant has 0 and .5."""
+    """R² of rewards or of how observations change, or the AUC of terminations, on envs held out.
+
+    A constant has an R² of 0 and an AUC of .5.
+    """
 
     observation: Estimate  # from observation and action
     history: Estimate  # from the last observations and the action
     gain: Estimate  # of the history, on the same steps
     shuffled: float  # of the better of those that learned from, and are judged on, shuffled outcomes
-    events: int  # held-out steps with another reward than the usual one, or that terminate
+    events: int  # held-out steps with another reward than the usual one, that terminate, or that have a next step
 
 
 class _Data(NamedTuple):
@@ -48,19 +51,23 @@ class _Data(NamedTuple):
     action: Any  # float32 [..., n]
     age: Any  # int32, steps since the episode's start
     target: Any  # float32 [2, num_steps, lanes, 2]: true and shuffled; reward, standardised, and termination
+    change: Any  # float32 like obs, to the next one, standardised; 0 at an episode's last step
+    place: Any  # int32 [2, num_steps, lanes]: true and shuffled, which step's change it is, in num_steps * lanes
 
 
 class Predictor(nn.Module):
-    """Reward and the log odds of termination, of one vector."""
+    """Reward, the log odds of termination, and how `size` numbers change, of one vector."""
+
+    size: int
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         hidden: Any = networks.MLP((64, 64), "relu")(x)
-        return networks.Dense(2, 0.01)(hidden)
+        return networks.Dense(2 + self.size, 0.01)(hidden)
 
 
 def predict(played: Any, seed: int) -> dict[str, Score | None]:
-    """The scores of ``"reward"`` and ``"termination"``; None where an outcome is too rare, or always the same.
+    """The scores of ``"reward"``, ``"termination"``, ``"observation"``; None where it is too rare, or always the same.
 
     Args:
       played: a :class:`play.Play` of NumPy arrays; the last quarter of the watched envs of each policy is held out.
@@ -78,16 +85,20 @@ def predict(played: Any, seed: int) -> dict[str, Score | None]:
     unusual = reward != values[counts.argmax()]
     scale = float(reward[:, ~held].std()) or 1.0
     true = np.stack([(reward - reward[:, ~held].mean()) / scale, terminated], -1).astype(np.float32)
+    obs, done = _features(joined(played.obs), held, generator), terminated | joined(played.truncated)
+    change, place = _changes(obs, done, held, generator)
     data = _Data(
-        obs=_features(joined(played.obs), held, generator),
+        obs=obs,
         action=_features(joined(played.action), held, generator),
         age=_ages(joined(played.first)),
         target=np.stack([true, _shuffled(true, held, generator)]),
+        change=change,
+        place=place,
     )
     draws, weights = _batches(learned, (unusual | terminated)[tuple(learned.T)], generator)
     found = once(_fit, jax.random.key(seed), data, draws, weights, _padded(test))[:, : len(test)]
     enough = lambda events: min(events[:, held].sum(), events[:, ~held].sum()) >= FEWEST  # noqa: E731
-    scores: dict[str, Score | None] = {"reward": None, "termination": None}
+    scores: dict[str, Score | None] = {"reward": None, "termination": None, "observation": None}
     judged = (("reward", _squares, enough(unusual), unusual),)
     judged += (("termination", _placements, enough(terminated) and enough(~terminated), terminated),)
     for place, (name, terms, can_be, events) in enumerate(judged):
@@ -95,6 +106,10 @@ def predict(played: Any, seed: int) -> dict[str, Score | None]:
             targets = [data.target[shuffled, ..., place][tuple(test.T)] for shuffled in SHUFFLED]
             parts = [terms(target, found[net, :, place]) for net, target in enumerate(targets)]
             scores[name] = _score(parts, test[:, 1], int(events[:, held].sum()))
+    going_on = np.concatenate([~done[:-1], np.zeros_like(done[:1])])
+    if enough(going_on) and all(found[net, :, 3].any() for net in range(len(SHUFFLED))):
+        parts = [(found[net, :, 3] - found[net, :, 2], found[net, :, 3]) for net in range(len(SHUFFLED))]
+        scores["observation"] = _score(parts, test[:, 1], int(going_on[:, held].sum()))
     return scores
 
 
@@ -159,6 +174,29 @@ def _shuffled(target: np.ndarray, held: np.ndarray, generator: np.random.Generat
     return out
 
 
+def _changes(
+    obs: np.ndarray, done: np.ndarray, held: np.ndarray, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """How observations change until the next step, and which step's change each step has to predict.
+
+    Shuffled ones come from the same lanes, held out or not, and from steps that do have a next one, as its own does.
+    """
+    change = np.zeros_like(obs)
+    change[:-1] = obs[1:] - obs[:-1]
+    going_on = np.concatenate([~done[:-1], np.zeros_like(done[:1])])
+    known = change[going_on & ~held]
+    if len(known):
+        std = known.std(0)
+        change = np.clip((change - known.mean(0)) / np.where(std > 0, std, 1.0), -CLIP, CLIP)
+    change = np.where(going_on[..., None], change, 0.0).astype(np.float32)
+    places = np.arange(done.size, dtype=np.int32).reshape(done.shape)
+    shuffled = places.copy()
+    for lanes in (held, ~held):
+        where = going_on & lanes
+        shuffled[where] = generator.permutation(places[where])
+    return change, np.stack([places, shuffled])
+
+
 def _batches(rows: np.ndarray, events: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Minibatches of steps, int ``[UPDATES, BATCH, 2]``, with weights: one half of any steps, one of events.
 
@@ -180,8 +218,12 @@ def _padded(rows: np.ndarray, size: int = 1024) -> np.ndarray:
 
 
 def _fit(key: Array, data: _Data, draws: Array, weights: Array, test: Array) -> Array:
-    """Train the four networks and return what each predicts of the test rows, ``[4, rows, 2]``."""
-    network: Any = Predictor()
+    """Train the four networks and return what each predicts of the test rows, ``[4, rows, 4]``.
+
+    Reward, log odds of termination, and of the change the squared error and the square of what it is.
+    """
+    network: Any = Predictor(data.change.shape[-1])
+    changes = data.change.reshape(data.age.size, data.change.shape[-1])
     optimiser = optax.adam(optax.linear_schedule(LEARNING_RATE, 0.0, UPDATES))
     outputs: Any = jax.vmap(network.apply, (None, 0))
     sees = jnp.array(SEES)
@@ -194,10 +236,16 @@ def _fit(key: Array, data: _Data, draws: Array, weights: Array, test: Array) -> 
             parts += [there, there * data.obs[jnp.maximum(step - back, 0), lane]]
         return jnp.concatenate(parts, -1)
 
+    def errors(found, shuffled, rows):
+        """Of the change, summed over its numbers: the squared error, and that of a constant."""
+        true = changes[data.place[shuffled, rows[:, 0], rows[:, 1]]]
+        going_on = jnp.any(true != 0, -1, keepdims=True)
+        return jnp.square(going_on * (found[:, 2:] - true)).sum(-1), jnp.square(true).sum(-1)
+
     def loss(params, sees, shuffled, rows, weight):
         found = outputs(params, inputs(rows, sees))
         target = data.target[shuffled, rows[:, 0], rows[:, 1]]
-        error = jnp.square(found[:, 0] - target[:, 0])
+        error = jnp.square(found[:, 0] - target[:, 0]) + errors(found, shuffled, rows)[0] / max(changes.shape[-1], 1)
         return jnp.mean(weight * (error + optax.sigmoid_binary_cross_entropy(found[:, 1], target[:, 1])))
 
     def begin(key):
@@ -217,6 +265,10 @@ def _fit(key: Array, data: _Data, draws: Array, weights: Array, test: Array) -> 
     (params, _), _ = jax.lax.scan(learn, jax.vmap(begin)(jax.random.split(key, 4)), (draws, weights))
 
     def judged(rows):
-        return jax.vmap(lambda params, sees: outputs(params, inputs(rows, sees)))(params, sees)
+        def one(params, sees, shuffled):
+            found = outputs(params, inputs(rows, sees))
+            return jnp.concatenate([found[:, :2], jnp.stack(errors(found, shuffled, rows), -1)], -1)
 
-    return jnp.swapaxes(jax.lax.map(judged, test), 0, 1).reshape(4, -1, 2)
+        return jax.vmap(one)(params, sees, jnp.array(SHUFFLED))
+
+    return jnp.swapaxes(jax.lax.map(judged, test), 0, 1).reshape(4, -1, 4)
