@@ -6,7 +6,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet
 DEMO = $(BIN)/purejaxrl train --env DeepSea-bsuite --env.size 20 --visits --seeds 4 --total-steps 300000 \
 	--num-envs 32 --algo.num-steps 40 --algo.ent-coef 0.03 --algo.learning-rate 2.5e-4
 
-.PHONY: demo test test-slow test-speed test-oldest check lint types notebooks clean
+.PHONY: demo test test-slow test-speed soak test-oldest check lint types notebooks clean
 
 demo: $(VENV)/.installed
 	@rm -rf runs/demo
@@ -26,6 +26,10 @@ test-slow: $(VENV)/.installed-dev
 # A ratio of two programs that take turns, since machines differ: about 1.6 on a quiet one.
 test-speed: $(VENV)/.installed-dev
 	$(BIN)/purejaxrl bench speed --works ppo-64 --rounds 3 --start-up --at-least 1 --out build/speed
+
+# An hour of kills, corruptions and full disks; writes what was tried and lost.
+soak: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/soak.py --minutes 60 --out docs/soak.md
 
 test-oldest:
 	$(PYTHON) -m venv .venv-oldest

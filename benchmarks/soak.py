@@ -53,6 +53,7 @@ SWEEPS = {
         *("--rungs", "0.3", "--keep", "0.5"),
     ],
 }
+PATIENCE = 900  # seconds that a process may take to its end, beside other work
 SIGNALS = {"SIGKILL": 3, "SIGTERM": 1, "SIGINT": 1}  # how often, of each other
 
 
@@ -73,6 +74,7 @@ class Tally:
         with self.lock:
             self.ends[case] += 1
             self.lost += [f"{case}: {loss}"] if loss else []
+            print(*self.lost[-1:] if loss else [], flush=True, end="\n" if loss else "")
 
 
 def command(verb: str, *words: str, limit: int | None = None) -> subprocess.Popen:
@@ -135,11 +137,11 @@ def one(case: str, verb: str, words: list[str], folder: Path, generator: random.
         try:
             if limit is not None:
                 tally.count("full disk")
-                _, said = process.communicate(timeout=180)
+                _, said = process.communicate(timeout=PATIENCE)
             elif number < faults:
                 _, said = process.communicate(timeout=generator.uniform(0.5, longest))
             else:
-                _, said = process.communicate(timeout=180)
+                _, said = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             if number >= faults or limit is not None:
                 process.kill()
@@ -149,10 +151,10 @@ def one(case: str, verb: str, words: list[str], folder: Path, generator: random.
             tally.count(stop)
             process.send_signal(getattr(signal, stop))
             try:
-                _, said = process.communicate(timeout=60)
+                _, said = process.communicate(timeout=PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
-                return f"{stop} did not end it within a minute"
+                return f"{stop} did not end it"
         if "Traceback" in said and limit is None:  # without space the libraries' threads have something to say
             return f"a traceback after {stop or limit}: {said.strip().splitlines()[-1]}"
         if stop is None and limit is None and process.returncode:
@@ -194,8 +196,17 @@ def worker(number: int, end: float, folder: Path, references: dict[str, object],
 
 
 def report(tally: Tally, minutes: float) -> str:
-    lines = [f"{sum(tally.tried.values())} faults in {sum(tally.ends.values())} cases, {minutes:.0f} minutes:"]
-    lines[0] += f" **{len(tally.lost)} lost**.\n"
+    faults, cases = sum(tally.tried.values()), sum(tally.ends.values())
+    lines = [
+        "# Faults, for an hour",
+        "",
+        "`make soak`, on two cores: runs and sweeps that are killed, stopped, corrupted and",
+    ]
+    lines += [
+        "short of disk at random moments, each gone on with until its end, which is compared with that of the same case"
+    ]
+    lines += ["without a fault, to the bit.", ""]
+    lines += [f"{faults} faults in {cases} cases, {minutes:.0f} minutes: **{len(tally.lost)} lost**."]
     lines += [
         "| fault | times |",
         "|---|---|",
