@@ -32,6 +32,7 @@ from purejaxrl.trackers import Tracker, closing
 from purejaxrl.train import Train
 from purejaxrl.types import SettingError, check_choice, check_int, check_number, schedules
 
+_finite = jax.jit(jax.vmap(finite))
 Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
 
 
@@ -237,7 +238,7 @@ class _Work:
         """Whether the state is one to go on from: nothing in it has diverged, or what did was frozen before."""
         if self.config.if_diverged == "freeze":
             return True
-        fine = np.asarray(jax.jit(jax.vmap(finite))(self.lanes.state.learner))
+        fine = np.asarray(_finite(self.lanes.state.learner))
         for seed, well in zip(self.config.seed_numbers, fine, strict=True):
             if not well and seed not in self.ended:
                 self._end(seed, f"what the learner holds after update {self.lanes.done:,}")
