@@ -104,10 +104,10 @@ def same_run(one, two):
 
 
 def pairs():
-    """Every algorithm with every bonus; two algorithms with all, and all without, are not slow."""
+    """Every algorithm with every bonus; PPO with all, and all without, are not slow."""
     for algo in discovery.names(algos):
         for bonus in ("none", *BONUSES):
-            marks = [] if algo in ("ppo", "dqn") or bonus == "none" else [pytest.mark.slow]
+            marks = [] if algo == "ppo" or bonus == "none" else [pytest.mark.slow]
             yield pytest.param(algo, bonus, marks=marks, id=f"{algo}-{bonus}")
 
 
