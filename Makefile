@@ -50,6 +50,11 @@ types: $(VENV)/.installed-dev
 notebooks: $(VENV)/.installed-dev
 	for script in examples/*.py; do $(BIN)/jupytext --to ipynb $$script; done
 
+# build/docs/index.html, half a minute; whatever Sphinx warns of is an error.
+docs: $(VENV)/.installed-docs
+	JAX_PLATFORMS=cpu $(BIN)/sphinx-build -b html -W --keep-going -q docs build/docs
+	@echo "build/docs/index.html"
+
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
 
@@ -66,4 +71,9 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	@echo "installing purejaxrl with what its tests need (about a minute)"
 	@$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: pyproject.toml | $(VENV)/bin/python
+	@echo "installing purejaxrl with what its documentation needs (about a minute)"
+	@$(PIP) --editable '.[docs]'
 	@touch $@ $(VENV)/.installed
