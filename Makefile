@@ -6,7 +6,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet
 DEMO = $(BIN)/purejaxrl train --env DeepSea-bsuite --env.size 20 --visits --seeds 4 --total-steps 300000 \
 	--num-envs 32 --algo.num-steps 40 --algo.ent-coef 0.03 --algo.learning-rate 2.5e-4
 
-.PHONY: demo test test-slow test-speed soak test-oldest check lint types notebooks clean
+.PHONY: demo test test-slow test-speed soak test-oldest check lint types notebooks docs clean
 
 demo: $(VENV)/.installed
 	@rm -rf runs/demo

@@ -22,6 +22,7 @@ version = release = purejaxrl.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton"]
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb", ".rst": "restructuredtext"}
 exclude_patterns = ["data", "**.ipynb_checkpoints"]
+suppress_warnings = ["toc.empty_glob"]  # `make soak` writes a page of its own, which need not be there
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", r".*")]  # other packages' types have no pages here; Markdown links are checked
 
@@ -84,7 +85,7 @@ def described(cls):
             default = getattr(field.default, "__name__", None) or repr(field.default)
             words = [f"``{default}``", "traced" if field.metadata.get("pytree_node", True) else "static"]
         text = ", ".join(words) + (": " if words and comments.get(name) else "") + escaped(comments.get(name, ""))
-        yield f"* ``{name}``" + (f" ({text})" if words and not comments.get(name) else f", {text}" if text else "")
+        yield f"* ``{name}``" + (f", {text}" if text else "")
 
 
 def escaped(text):
@@ -111,8 +112,9 @@ def escape_bars(app, what, name, thing, options, lines):
 
 
 def short_signature(app, what, name, thing, options, signature, returns):
-    """Leave out a class's signature where its fields are listed: it would be a line of fifty names."""
-    is_listed = what == "class" and (dataclasses.is_dataclass(thing) or hasattr(thing, "_fields"))
+    """Leave out a class's signature where its fields are listed, or where it is a protocol and nobody calls it."""
+    is_listed = dataclasses.is_dataclass(thing) or hasattr(thing, "_fields") or getattr(thing, "_is_protocol", False)
+    is_listed = what == "class" and is_listed
     return ("", returns) if is_listed else None
 
 

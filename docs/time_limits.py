@@ -55,7 +55,7 @@ def main():
         axes.plot(LIMITS, [wrong(limit, lam) for limit in LIMITS], color=colour, label=NAMES[lam])
         axes.plot(some, [learned(limit, lam, cut_is="terminated") for limit in some], "o", color=colour, markersize=5)
     axes.fill_between(LIMITS, [wrong(limit, 0.95) for limit in LIMITS], right, color="grey", alpha=0.15, linewidth=0)
-    axes.text(13, 68, "an exit that pays anything in here\nlooks better than going on, and is not", color="#444444")
+    axes.text(11, 80, "an exit that pays anything in here\nlooks better than going on, and is not", color="#444444")
     axes.set(xscale="log", ylim=(0, 106), xlabel="time limit (steps)", ylabel="learned value of the only state")
     axes.set_title("Reward 1 for ever, γ = 0.99, episodes cut by a time limit", fontsize=11)
     axes.legend(loc="lower right", frameon=False)
