@@ -22,7 +22,6 @@ version = release = purejaxrl.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton"]
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb", ".rst": "restructuredtext"}
 exclude_patterns = ["data", "**.ipynb_checkpoints"]
-suppress_warnings = ["toc.empty_glob"]  # `make soak` writes a page of its own, which need not be there
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", r".*")]  # other packages' types have no pages here; Markdown links are checked
 
@@ -40,7 +39,7 @@ autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_typehints = "none"  # signatures keep names and defaults; the docstrings have shapes and dtypes
 default_role = "code"  # docstrings write `name` for a name
-napoleon_google_docstring, napoleon_numpy_docstring = True, False
+napoleon_google_docstring, napoleon_numpy_docstring, napoleon_use_rtype = True, False, False
 
 
 def copy_notebooks():
@@ -55,8 +54,10 @@ def copy_notebooks():
 copy_notebooks()
 
 
-def link_notebooks(app, docname, source):
-    """Links to the examples, as GitHub follows them, lead to their copies here."""
+def adapt(app, docname, source):
+    """Links to the examples, as GitHub follows them, lead to their copies here; `make soak`'s page is there or not."""
+    if docname == "index" and (HERE / "soak.md").exists():
+        source[0] = source[0].replace("\nperformance\n", "\nperformance\nsoak\n")
     up = "../" * docname.count("/")
     source[0] = re.sub(r"\]\((?:\.\./)+examples/(\w+\.ipynb)\)", rf"]({up}notebooks/\1)", source[0])
 
@@ -119,7 +120,7 @@ def short_signature(app, what, name, thing, options, signature, returns):
 
 
 def setup(app):
-    app.connect("source-read", link_notebooks)
+    app.connect("source-read", adapt)
     app.connect("autodoc-process-docstring", escape_bars, priority=400)
     app.connect("autodoc-process-docstring", add_fields, priority=900)  # after napoleon
     app.connect("autodoc-process-signature", short_signature)
