@@ -178,17 +178,19 @@ class Eval:
 
 @dataclasses.dataclass
 class Report:
-    """Write one HTML page about a run, or comparing several: learning curves and visitation maps.
+    """Write one HTML page about a run, comparing several, or about a sweep: the answer, figures to look closer at.
 
     Example: purejaxrl report runs/ppo runs/counts --out comparison.html
     """
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """The runs' folders."""
+    """The runs' folders, or one sweep's."""
     out: Path | None = None
     """The page; by default report.html in the only run's folder, or in the folder that holds the first run."""
     title: str = ""
     """A heading; by default the environment's id."""
+    films: bool = True
+    """Play an episode of each run's best and of its median seed, where the environment has a picture."""
     open: bool = False
     """Open the page in a browser, where there is a screen."""
 
@@ -862,8 +864,10 @@ def _show_episodes(command: Eval, table: Any) -> None:
 
 def _report(command: Report) -> None:
     from purejaxrl import report
+    from purejaxrl.progress import Progress
 
-    path = report.write(command.runs, command.out, title=command.title)
+    with Progress() as progress:
+        path = report.write(command.runs, command.out, title=command.title, films=command.films, progress=progress)
     print(path)
     # Without a screen the module would start a browser for terminals and wait for it.
     if command.open and (sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()):

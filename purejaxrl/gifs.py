@@ -43,7 +43,8 @@ def record(
     seed: int = 0,
     greedy: bool = True,
     which: str | int = "newest",
-) -> None:
+    num_frames: int = FRAMES,
+) -> float:
     """Play one fresh episode with a run's policy and write it to `out`, which is replaced if it is there.
 
     Args:
@@ -52,6 +53,10 @@ def record(
       seed: the episode's own.
       greedy: the mode of the policy, or samples from it.
       which: the checkpoint, as :func:`purejaxrl.runs.restore` has them.
+      num_frames: of a longer episode every n-th step is shown.
+
+    Returns:
+      The episode's return.
 
     Raises:
       SettingError: where :func:`check` raises it, and for a folder without a checkpoint.
@@ -62,13 +67,13 @@ def record(
     lane = config.seed_numbers.index(policy)
 
     @jax.jit
-    def play(state: Any, key: jax.Array) -> evaluation.Film:
+    def play(state: Any, lane: int, key: jax.Array) -> evaluation.Film:  # one program for all policies of a run
         state = jax.tree.map(lambda leaf: leaf[lane], state)
         settings = {"env_params": parts.env_params, "greedy": greedy, "bonus": parts.bonus}
-        return evaluation.film(parts.env, parts.learner, state, key, FRAMES, **settings)
+        return evaluation.film(parts.env, parts.learner, state, key, num_frames, **settings)
 
     with progress.phase("playing an episode"):
-        film = jax.device_get(play(state, jax.random.key(seed)))
+        film = jax.device_get(play(state, lane, jax.random.key(seed)))
     steps, kept = np.unique(film.step, return_index=True)
     paint = scenes.painter(parts.env)
 
@@ -85,6 +90,7 @@ def record(
     progress.say(
         f"{out}: seed {policy}, return {film.episode_return[-1]:.4g} in {steps[-1]} steps, {len(frames)} frames"
     )
+    return float(film.episode_return[-1])
 
 
 def write(path: Path, frames: Sequence[np.ndarray]) -> None:

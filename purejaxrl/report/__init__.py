@@ -1,0 +1,50 @@
+"""One self-contained HTML page about a run, several runs side by side, or a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from purejaxrl.progress import Progress
+from purejaxrl.report.commands import flags
+from purejaxrl.report.style import COLOURS, STYLE, template
+from purejaxrl.types import SettingError, check_new_path
+
+__all__ = ["COLOURS", "STYLE", "flags", "template", "write"]
+
+
+def write(
+    folders: Sequence[Path],
+    out: Path | None = None,
+    *,
+    title: str = "",
+    films: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Write the page about these runs' folders, or about a sweep's, and return its path.
+
+    Args:
+      folders: of one run or several, or of one sweep.
+      out: the page; by default report.html in the only folder, or in the folder that holds the first one.
+      title: the heading; by default what was trained on.
+      films: play an episode of each run's best and of its median seed, where the environment has a picture.
+      progress: where to say what is being played; None: nowhere.
+
+    Raises:
+      SettingError: when a folder is of something else or damaged, or `out` cannot be written.
+      CheckpointError: when an episode is to be played and no checkpoint can be used.
+    """
+    if not folders:
+        raise SettingError("runs: name at least one run's folder")
+    if out is not None and out.is_dir():
+        raise SettingError(f"out: {out} is a folder; name the page, such as {out / 'report.html'}")
+    if out is not None:
+        check_new_path(out, "out")
+    from purejaxrl.report import pages  # Bokeh takes a second to import
+
+    folders = [Path(folder) for folder in folders]
+    page = pages.make(folders, title, films=films, progress=progress)
+    if out is None:
+        out = (folders[0] if len(folders) == 1 else folders[0].parent) / "report.html"
+    pages.save(page, out)
+    return out

@@ -1,0 +1,103 @@
+"""The commands that reproduce what a page shows; every word is quoted for a shell."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from purejaxrl import algos, bonuses, discovery, expressions, runs
+
+
+def train(config: runs.Config) -> str:
+    """The command that reproduces the run."""
+    words = ["purejaxrl train", f"--env {shlex.quote(config.env)}"]
+    for kind in ("env", "algo", "bonus"):
+        if kind != "env" and getattr(config, kind) != "none":
+            words.append(f"--{kind} {shlex.quote(getattr(config, kind))}")
+        words += flags(config, kind)
+    words += [f"--total-steps {config.total_steps}", f"--num-envs {config.num_envs}"]
+    words += [f"--seeds {config.seeds}", f"--seed {config.seed}", *(["--visits"] if config.visits else [])]
+    return " ".join(words)
+
+
+def flags(config: runs.Config, kind: str) -> list[str]:
+    """Those settings of a component that differ from its defaults, as flags."""
+    settings = getattr(config, f"{kind}_settings")
+    if kind == "env":
+        constructor = runs.envs.constructor_settings(config.env)
+        given = {name: value for name, value in settings.items() if name in constructor}
+        return _differing(kind, settings, runs.envs.settings(config.env, **given) | constructor)
+    if kind == "algo":
+        return _differing(kind, settings, dataclasses.asdict(runs.make_learner(config.algo, {})))
+    expression = expressions.parse(config.bonus)
+    return [] if expression is None else _differing(kind, settings, expressions.settings_class(expression)())
+
+
+def _differing(prefix: str, settings: dict[str, Any], defaults: Any) -> list[str]:
+    """Flags of the settings that are not the defaults, a mapping or a dataclass; nested ones have dotted names."""
+    found = []
+    for name, value in settings.items():
+        default = defaults[name] if isinstance(defaults, dict) else getattr(defaults, name)
+        flag = f"--{prefix}.{name.replace('_', '-')}"
+        if isinstance(value, dict) and dataclasses.is_dataclass(default):
+            found += _differing(f"{prefix}.{name}", value, default)
+        elif _equal(value, default):
+            continue
+        elif isinstance(value, bool):
+            found.append(flag if value else f"--{prefix}.no-{name.replace('_', '-')}")
+        else:
+            words = value if isinstance(value, list) else [value]
+            found.append(" ".join([flag, *(shlex.quote(str(word)) for word in words)]))
+    return found
+
+
+def _equal(value: Any, default: Any) -> bool:
+    """Whether JSON's value is the default, which may be a tuple or an array."""
+    return bool(np.array_equal(value, default))
+
+
+def sweep(plan: dict[str, Any], folder: Path) -> str:
+    """The call in Python that does a sweep of built-in parts again, by the plan in its folder; else nothing.
+
+    The configurations, drawn ones too, are read from the plan, so that they are exactly those.
+    """
+    try:
+        learner, bonus = _call(plan["algo"], algos), None if plan["bonus"] is None else _call(plan["bonus"], bonuses)
+        rest = {name: plan[name] for name in ("seeds", "num_envs", "total_steps")} | {"visits": plan["visits"]}
+        if not isinstance(plan["env"], str) or plan["resets"] or "configurations" not in plan:
+            return ""
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return ""
+    rungs = {name: plan[name] for name in ("rungs", "keep") if name in plan}
+    given = {"env_settings": plan["env_settings"]} if plan.get("env_settings") else {}
+    words = [f"{name}={value!r}" for name, value in (given | rest | rungs).items()]
+    lines = [f"{plan['env']!r}", learner, *([f"bonus={bonus}"] if bonus else [])]
+    lines += ['search=plan["configurations"]', *words, f"out={str(folder) + '-again'!r}"]
+    imports = ["import json", "import purejaxrl", "from purejaxrl.algos import *", "from purejaxrl.bonuses import *"]
+    plan_file = f"plan = json.load(open({str(folder / 'sweep.json')!r}))"
+    return "\n".join([*imports, plan_file, "purejaxrl.sweep(", *(f"    {line}," for line in lines), ")"])
+
+
+def _call(described: dict[str, Any], package: Any) -> str:
+    """A component of ours as a call, from what :func:`purejaxrl.runs.describe` made of it.
+
+    Raises:
+      ValueError: where it is another's, or has parts of its own.
+    """
+    classes = {cls.__name__: cls for cls in (discovery.load(package, name) for name in discovery.names(package))}
+    if described["type"] not in classes:
+        raise ValueError(described["type"])
+    defaults, words = json.loads(json.dumps(runs.describe(classes[described["type"]]()))), []
+    for name, value in described.items():
+        if name not in defaults:
+            raise ValueError(name)
+        if value != defaults[name]:
+            if isinstance(value, dict) or name in ("loss", "network"):
+                raise ValueError(name)
+            words.append(f"{name}={tuple(value) if isinstance(value, list) else value!r}")
+    return f"{described['type']}({', '.join(words)})"

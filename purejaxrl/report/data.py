@@ -1,0 +1,190 @@
+"""What a page is made of: runs' folders, and the curves in them."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from purejaxrl import expressions, files, metrics, runs, stats
+from purejaxrl.report.style import COLOURS
+from purejaxrl.types import SettingError
+
+Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
+NUMBERS = ("env_steps", "num_episodes", "episode_return", "episode_return_max")  # columns that a page is made of
+GREY = "#8b8e99"  # what has no colour of its own; as visible on white as on black
+MOST = 8  # lines with a colour of their own; the others are grey
+POINTS = 200  # of a curve
+SEED_POINTS = 15_000  # of all seeds' own curves in one figure
+LONGEST = 10_000  # steps of an episode whose best return is computed
+# Columns that are no curve: keys, counters, and what never changes again.
+NO_CURVES = ("config_id", "seed", "update", "env_steps", "num_episodes", "nonfinite", "seconds", "rung", "parent")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run's folder."""
+
+    folder: Path
+    label: str
+    config: runs.Config
+    summary: dict[str, Any]
+    frame: Frame
+    final: np.ndarray  # [num_seeds], the mean return of the last tenth
+    visits: Any  # int [num_seeds, num_cells], or None
+    parts: runs.Components
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """One line of every figure: a run, or a configuration of a sweep, over its seeds."""
+
+    place: int  # in the legend; -1 where it is one of the many in grey
+    label: str
+    colour: str
+    dash: str  # of Bokeh
+    frame: Frame
+    final: np.ndarray  # [num_seeds]
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """A metric over environment steps: its mean over seeds with a 95 % interval, and each seed's."""
+
+    steps: np.ndarray  # [points]
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    seeds: list[tuple[np.ndarray, np.ndarray]]  # steps and values of each, both [fewer points]
+
+
+def read(folders: Sequence[Path]) -> list[Run]:
+    """The runs in these folders.
+
+    Raises:
+      SettingError: where one is of something else, or damaged.
+    """
+    for folder in folders:
+        files.check_contents(folder)
+    configs = [runs.read_config(folder) for folder in folders]
+    found = []
+    for folder, config, label in zip(folders, configs, _labels(configs), strict=True):
+        parts, summary = runs.build(config), runs.read_summary(folder)
+        visits = _visits(folder / "visits.npz", config, parts.cells)
+        final = _final(folder, config, summary)
+        found.append(Run(folder, label, config, summary, _frame(folder), final, visits, parts))
+    return found
+
+
+def series(labels: Sequence[str], frames: Sequence[Frame], finals: Sequence[np.ndarray]) -> list[Series]:
+    """A line for each: the first eight told apart by colours, and from the seventh on by dashes, all others grey."""
+    looks = [(i, colour, dash) for i, (dash, colour) in enumerate(itertools.product(("solid", "dashed"), COLOURS))]
+    looks = looks[:MOST] + [(-1, GREY, "solid")] * len(labels)
+    return [
+        Series(place, label, colour, dash, frame, final)
+        for (place, colour, dash), label, frame, final in zip(looks, labels, frames, finals, strict=False)
+    ]
+
+
+def _labels(configs: list[runs.Config]) -> list[str]:
+    """Algorithm and bonus, with the environment where it differs, numbered where that is not enough."""
+    names = []
+    for config in configs:
+        learner, bonus = runs.make_learner(config.algo, {}), expressions.parse(config.bonus)
+        names.append(type(learner).__name__ + (" alone" if bonus is None else f" + {bonus}"))
+    if len({config.env for config in configs}) > 1:
+        names = [f"{name} on {config.env}" for name, config in zip(names, configs, strict=True)]
+    return [
+        name if names.count(name) == 1 else f"{name} ({names[: i + 1].count(name)})" for i, name in enumerate(names)
+    ]
+
+
+def _frame(folder: Path) -> Frame:
+    frame = metrics.load(folder)
+    try:
+        files.check_columns(frame, ("seed", "update"), (*NUMBERS, *(["coverage"] if "coverage" in frame else [])))
+    except ValueError as error:
+        raise SettingError(f"{folder / metrics.FILE} is damaged: {error}") from None
+    if np.any(np.asarray(frame["update"]) < 1):
+        raise SettingError(f"{folder / metrics.FILE} is damaged: updates count from 1")
+    return frame
+
+
+def _final(folder: Path, config: runs.Config, summary: dict[str, Any]) -> np.ndarray:
+    values = [math.nan if value is None else value for value in summary["final_return_per_seed"]]
+    if len(values) != config.seeds or not all(isinstance(value, float) for value in values):
+        raise SettingError(f"{folder / 'summary.json'} is damaged: a return of each seed is no number")
+    return np.asarray(values)
+
+
+def _visits(path: Path, config: runs.Config, cells: Any) -> Any:
+    """The exact counts of a run, ``[num_seeds, num_cells]``; None where it has none."""
+    if cells is None or not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            visits = stored["visits"]
+    except Exception:  # of damage NumPy, zipfile and zlib have each their own errors
+        raise SettingError(f"{path} is damaged") from None
+    if visits.shape != (config.seeds, cells.num_cells) or visits.dtype.kind not in "iu":
+        raise SettingError(f"{path} is damaged: it has no counts of {config.seeds} seeds and {cells.num_cells} cells")
+    return visits
+
+
+# --- curves -----------------------------------------------------------------------------------------------------------
+
+
+def columns(frames: Sequence[Frame], fields: Sequence[str] = ()) -> list[str]:
+    """The metrics that these frames have curves of: numbers that vary or are there at all, in the frames' order."""
+    found = {}
+    for frame in frames:
+        for name in frame.columns:
+            if name in (*NO_CURVES, *fields) or not _is_number(frame[name]):
+                continue
+            values = frame[name].to_numpy(float)
+            found[name] = found.get(name, False) or bool(np.any(np.isfinite(values) & (values != 0)))
+    return [name for name, shown in found.items() if shown or name == "episode_return"]
+
+
+def _is_number(column: pd.Series) -> bool:
+    return isinstance(column.dtype, np.dtype) and column.dtype.kind in "iuf"
+
+
+def curves(frame: Frame, names: Sequence[str], seed_points: int) -> dict[str, Curve]:
+    """Each metric's curve, of at most 200 points, and each seed's of at most `seed_points`; without what has none."""
+    names = [name for name in names if name in frame and frame[name].notna().any()]
+    if not names:
+        return {}
+    steps, values = _binned(frame, names, POINTS)
+    few_steps, few = _binned(frame, names, seed_points)
+    with np.errstate(over="ignore", invalid="ignore"):
+        bounds = stats.mean_interval(np.concatenate([values[name] for name in names], axis=1))
+    found = {}
+    for name, mean, low, high in zip(names, *(np.split(bound, len(names)) for bound in bounds), strict=True):
+        there = np.isfinite(mean)
+        seeds = [(few_steps[np.isfinite(one)], one[np.isfinite(one)]) for one in few[name]]
+        found[name] = Curve(steps[there], mean[there], low[there], high[there], seeds)
+    return found
+
+
+def _binned(frame: Frame, names: Sequence[str], bins: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Metrics in at most so many equal bins of updates: ``env_steps [bins]`` and of each ``[num_seeds, bins]``."""
+    updates = frame["update"].to_numpy()
+    edges = np.linspace(0, updates.max(), min(bins, int(updates.max())) + 1)
+    place = np.searchsorted(edges, updates, side="left") - 1
+    steps = frame["env_steps"].groupby(place).max()
+    wide = frame[list(names)].astype(float).groupby([frame["seed"].to_numpy(), place]).mean().unstack()
+    return steps.to_numpy(), {name: wide[name].reindex(columns=steps.index).to_numpy(float) for name in names}
+
+
+def early(frame: Frame) -> np.ndarray:
+    """Of each seed the mean return of the episodes that ended in the first tenth of its updates, by seed."""
+    last = frame.groupby("seed")["update"].transform("max")
+    first = frame[frame["update"] <= np.maximum(last // 10, 1)]
+    return metrics.final_means(first.assign(update=1), "episode_return").sort_index().to_numpy(float)

@@ -1,0 +1,244 @@
+"""Figures to look closer at, by Bokeh: zoom, hover, and lines that the page's own controls show and hide.
+
+A glyph's tags say what it is, ``[place of the series, "mean", "band" or "seeds"]``, and report.js goes by them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from bokeh.embed import json_item
+from bokeh.models import (
+    BoxZoomTool,
+    ColorBar,
+    ColumnDataSource,
+    HoverTool,
+    LogColorMapper,
+    LogTicker,
+    NumeralTickFormatter,
+    PanTool,
+    ResetTool,
+    SaveTool,
+    WheelZoomTool,
+    Whisker,
+)
+from bokeh.palettes import Viridis256
+from bokeh.plotting import figure
+
+from purejaxrl.report.data import GREY, Curve, Frame, Series
+from purejaxrl.report.numbers import interval, number, whole
+
+KEYS = ("steps", "mean", "low", "high")
+ROWS = 8  # of a figure's table
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Rows of text below a header."""
+
+    header: list[str]
+    rows: list[list[str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """A figure with what says the same in words."""
+
+    name: str  # the id of its place in the page
+    title: str
+    note: str
+    item: dict[str, Any]  # Bokeh's JSON
+    table: Table
+    height: int = 260  # pixels
+    wide: bool = False
+
+
+def curve(name: str, title: str, note: str, lines: Sequence[tuple[Series, Curve]], *, wide: bool = False) -> Drawn:
+    """A metric over environment steps; series without a place in the legend are in grey behind."""
+    height = 360 if wide else 260
+    plot = _plot(height, "environment steps of a seed", title)
+    _count_axis(plot, max((float(one.steps.max()) for _, one in lines if len(one.steps)), default=0))
+    own = [(series, one) for series, one in lines if series.place >= 0]
+    if others := [one for series, one in lines if series.place < 0]:
+        data = {"x": [_short(one.steps) for one in others], "y": [_short(one.mean) for one in others]}
+        plot.multi_line("x", "y", source=_source(data), color=GREY, alpha=0.35, tags=[-1, "others"])
+    sources = [_source({key: _short(getattr(one, key)) for key in KEYS}) for _, one in own]
+    for (series, _), source in zip(own, sources, strict=True):
+        if len(series.final) > 1:
+            look = {"fill_color": series.colour, "fill_alpha": 0.18}
+            plot.varea("steps", "low", "high", source=source, tags=[series.place, "band"], **look)
+    for series, one in own:
+        xs, ys = ([_short(half) for half in halves] for halves in zip(*one.seeds, strict=True))
+        look = {"color": series.colour, "alpha": 0.45, "line_width": 1, "visible": False}
+        plot.multi_line("xs", "ys", source=_source({"xs": xs, "ys": ys}), tags=[series.place, "seeds"], **look)
+    means = []
+    for (series, _), source in zip(own, sources, strict=True):
+        look = {"color": series.colour, "line_dash": series.dash, "line_width": 2.4, "name": series.label}
+        means.append(plot.line("steps", "mean", source=source, tags=[series.place, "mean"], **look))
+    plot.add_tools(_hover(means, "<b>$name</b>", "after @steps{0,0} steps"))
+    return Drawn(name, title, note, _item(plot, name), _curve_table(own), height, wide)
+
+
+def _curve_table(lines: Sequence[tuple[Series, Curve]]) -> Table:
+    """Means with their intervals at a few of the steps."""
+    ends = [float(one.steps[-1]) for _, one in lines if len(one.steps)]
+    if not ends:
+        return Table(["steps"], [])
+    rows = []
+    for step in np.linspace(0, max(ends), ROWS + 1)[1:]:
+        row = [whole(step)]
+        for _, one in lines:
+            at = int(np.searchsorted(one.steps, step, side="right")) - 1
+            row.append(interval(one.mean[at], one.low[at], one.high[at]) if at >= 0 else "–")
+        rows.append(row)
+    return Table(["steps", *(series.label for series, _ in lines)], rows)
+
+
+def visits(name: str, title: str, grid: np.ndarray, top: int) -> Drawn:
+    """How often each cell was visited, -1 where there is none, on a logarithmic scale up to `top`."""
+    rows, columns = grid.shape
+    height = int(np.clip(420 * rows / columns, 160, 420)) + 60
+    plot = _plot(height, None, None, grid=False)
+    plot.sizing_mode, plot.width, plot.max_width = "scale_width", 420, 420
+    plot.axis.visible = False
+    mapper = LogColorMapper(palette=Viridis256, low=1, high=max(top, 2), low_color="#c9cad2", nan_color="#00000000")
+    image = np.where(grid < 0, np.nan, grid)[::-1].astype(np.float32)
+    drawn = plot.image(image=[image], x=0, y=0, dw=columns, dh=rows, color_mapper=mapper)
+    plot.x_range.range_padding = plot.y_range.range_padding = 0  # type: ignore[attr-defined]
+    formatter, ticker = NumeralTickFormatter(format="0.[0]a"), LogTicker(desired_num_ticks=5)
+    plot.add_layout(
+        ColorBar(
+            color_mapper=mapper, ticker=ticker, formatter=formatter, height=8, padding=4, background_fill_color=None
+        ),
+        "below",
+    )
+    plot.add_tools(HoverTool(renderers=[drawn], tooltips="visited @image{0,0} times"))
+    counts = grid[grid >= 0]
+    table = [["never", whole((counts == 0).sum()), f"{100 * (counts == 0).mean():.0f} %"]]
+    for power in range(len(str(max(top, 1)))):
+        some = (counts >= 10**power) & (counts < 10 ** (power + 1))
+        table.append(
+            [f"{whole(10**power)} to {whole(10 ** (power + 1) - 1)}", whole(some.sum()), f"{100 * some.mean():.0f} %"]
+        )
+    note = f"{whole((counts > 0).sum())} of {whole(len(counts))} cells visited"
+    return Drawn(name, title, note, _item(plot, name), Table(["visits", "cells", "share"], table), height)
+
+
+def ranking(name: str, best: Frame, runs: Frame, labels: Sequence[str], colours: Sequence[str]) -> Drawn:
+    """Every configuration by its rank, with its interval, and each of its runs as a dot."""
+    title = "Final return of every configuration, best first"
+    plot = _plot(320, "rank", title)
+    ranks = np.arange(1, len(best) + 1)
+    place = dict(zip(best["config_id"], ranks, strict=True))
+    data = {"rank": ranks, "mean": best["final_return"], "low": best["low"], "high": best["high"], "label": labels}
+    _intervals(plot, "rank", runs["config_id"].map(place), runs["final_return"], data, colours)
+    rows = [
+        [whole(row[0]), label, interval(*row[1:])]
+        for label, *row in zip(labels, ranks, *(best[c] for c in ("final_return", "low", "high")), strict=True)
+    ]
+    note = "Means over seeds with 95 % intervals; dots are single runs."
+    table = Table(["rank", "configuration", "final return"], rows)
+    return Drawn(name, title, note, _item(plot, name), table, 320, wide=True)
+
+
+def sensitivity(name: str, field: str, found: Frame, runs: Frame, share: float) -> Drawn:
+    """The final return by a field's values, on a logarithmic axis where they span more than a factor of 20."""
+    values, numeric = found["value"], found["value"].dtype.kind in "iuf"
+    title, words = field, [str(value) for value in values]
+    is_log = numeric and len(values) > 1 and values.min() > 0 and values.max() > 20 * values.min()
+    kind: dict[str, Any] = {"x_axis_type": "log"} if is_log else {}
+    if not numeric:
+        kind = {"x_range": list(dict.fromkeys(words))}
+    plot = _plot(260, field, field, **kind)
+    data = {
+        "value": values if numeric else words,
+        "mean": found["final_return"],
+        "low": found["low"],
+        "high": found["high"],
+    }
+    data["label"] = [f"{field} {value:.4g}" if numeric else word for value, word in zip(values, words, strict=True)]
+    at = runs[field] if numeric else runs[field].map(str)
+    _intervals(plot, "value", at, runs["final_return"], data, ["#0072b2"] * len(found), line=numeric)
+    rows = [
+        [number(row[0]) if numeric else str(row[0]), interval(*row[1:4]), whole(row[4])]
+        for row in found[["value", "final_return", "low", "high", "runs"]].itertuples(index=False)
+    ]
+    note = f"Explains {100 * share:.0f} % of the variance alone."
+    table = Table([field, "final return", "runs"], rows)
+    return Drawn(name, title, note, _item(plot, name), table)
+
+
+def _intervals(
+    plot: Any, x: str, at: Any, returns: Any, data: dict[str, Any], colours: Sequence[str], *, line: bool = False
+) -> None:
+    """Dots of all runs, and a mean with its interval for each row of `data`."""
+    dots = {"x": np.asarray(at), "y": _short(returns)}
+    plot.scatter("x", "y", source=_source(dots), size=5, color=GREY, alpha=0.45)
+    arrays = {key: np.asarray(value) for key, value in data.items()} | {"colour": list(colours)}
+    source = _source(arrays)
+    if line:
+        plot.line(x, "mean", source=source, color=colours[0], line_width=2, alpha=0.7)
+    whisker = Whisker(base=x, lower="low", upper="high", source=source, line_color="colour", line_width=2)
+    for head in (whisker.upper_head, whisker.lower_head):
+        if head is not None:
+            head.size = 0
+    plot.add_layout(whisker)
+    means = plot.scatter(x, "mean", source=source, size=9, color="colour")
+    plot.add_tools(_hover([means], "<b>@label</b>"))
+    plot.yaxis.axis_label = "final return"
+
+
+def _hover(renderers: list[Any], first: str, last: str = "") -> HoverTool:
+    """What stands beside the pointer: a name, the mean with its interval, and more."""
+    lines = [first, "@mean{%0.4g} [@low{%0.4g}, @high{%0.4g}]", *([last] if last else [])]
+    tip = f'<div style="font: 13px system-ui, sans-serif">{"<br>".join(lines)}</div>'
+    return HoverTool(renderers=renderers, tooltips=tip, formatters=dict.fromkeys(("@mean", "@low", "@high"), "printf"))
+
+
+def _item(plot: Any, name: Any) -> dict[str, Any]:
+    return dict(json_item(plot, name))
+
+
+def _source(data: Any) -> ColumnDataSource:
+    """Columns of one length; the stubs know no dictionary of arrays."""
+    return ColumnDataSource(data)
+
+
+def _plot(height: int, x_label: str | None, title: str | None, *, grid: bool = True, **kind: Any) -> Any:
+    """An empty plot as wide as its place; colours of its text and lines are the page's, which report.js sets."""
+    tools = [BoxZoomTool(), PanTool(), WheelZoomTool(), ResetTool(), SaveTool(filename=title or "visits")]
+    plot = figure(height=height, sizing_mode="stretch_width", tools=tools, active_drag=None, active_scroll=None, **kind)
+    plot.background_fill_color = plot.border_fill_color = plot.outline_line_color = None  # type: ignore[assignment]
+    plot.toolbar.logo = None
+    plot.toolbar_location = "above"
+    plot.xaxis.axis_label = x_label
+    plot.axis.minor_tick_line_color = None
+    plot.axis.major_tick_line_color = None
+    plot.axis.axis_label_text_font_style = "normal"
+    plot.axis.axis_label_text_font = plot.axis.major_label_text_font = "system-ui, sans-serif"
+    plot.axis.axis_label_text_font_size = plot.axis.major_label_text_font_size = "12px"
+    plot.yaxis.axis_line_color = None
+    plot.xgrid.grid_line_color = None
+    plot.ygrid.visible = grid
+    ranges: Any = (plot.x_range, plot.y_range)
+    for axis in ranges:
+        if hasattr(axis, "only_visible"):
+            axis.only_visible = True
+    return plot
+
+
+def _count_axis(plot: Any, largest: float) -> None:
+    plot.xaxis.formatter = NumeralTickFormatter(format="0,0" if largest < 10**7 else "0.[0]a")
+    plot.xaxis.ticker.desired_num_ticks = 5
+    plot.x_range.range_padding = 0.02
+
+
+def _short(values: Any) -> np.ndarray:
+    """Half the bytes; what a curve shows needs no more digits, and what is not finite is left out."""
+    with np.errstate(over="ignore"):
+        short = np.asarray(values, float).astype(np.float32)
+    return np.where(np.isfinite(short), short, np.float32(math.nan))
