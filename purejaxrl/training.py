@@ -106,7 +106,8 @@ def resume(
             progress.say(f"{folder} has no checkpoint yet: the run starts over")
         else:
             reached = _lengthened(reached, config, parts, train, progress)
-            progress.say(f"going on after {reached.updates:,} of {train.num_updates:,} updates")
+            if reached.updates < train.num_updates:
+                progress.say(f"going on after {reached.updates:,} of {train.num_updates:,} updates")
         return work.all(reached)
 
 
