@@ -176,6 +176,13 @@ def read_beside(path: str | os.PathLike, name: str) -> bytes:
     return content
 
 
+def put_aside(path: Path) -> None:
+    """Rename a damaged checkpoint, in the place of an earlier one of its name."""
+    aside = path.with_name(f"damaged-{path.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    path.rename(aside)
+
+
 def on_host(state: Any) -> Any:
     """A copy of the state in NumPy arrays, typed keys as they are, that `save` takes while the state itself goes on."""
     return jax.tree.map(lambda leaf: jnp.copy(leaf) if is_key(leaf) else np.array(leaf), state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,22 @@ def write(folder: Path, data: pd.DataFrame) -> None:
     """Write the frame into a run's folder, replacing what is there in one step."""
     with files.replacing(folder / FILE) as temporary:
         data.to_parquet(temporary, index=False)
+
+
+def encode(data: pd.DataFrame) -> bytes:
+    """The frame as the content of a file, for a checkpoint that holds its metrics."""
+    content = io.BytesIO()
+    data.to_parquet(content, index=False)
+    return content.getvalue()
+
+
+def decode(content: bytes) -> pd.DataFrame:
+    """The frame that :func:`encode` was given.
+
+    Raises:
+      OSError, ValueError: where it is no frame of metrics.
+    """
+    return files.read_table(io.BytesIO(content), INTEGERS, NUMBERS)
 
 
 def load(out: str | os.PathLike) -> pd.DataFrame:

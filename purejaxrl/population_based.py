@@ -211,9 +211,7 @@ class _Run:
                 saved = checkpoint.restore(path, like)
             except checkpoint.CheckpointError as error:
                 self.progress.say(f"{error}; put aside: going on from the one before, or from the start")
-                aside = path.with_name(f"damaged-{path.name}")
-                shutil.rmtree(aside, ignore_errors=True)
-                path.rename(aside)
+                checkpoint.put_aside(path)
                 continue
             lanes.place(saved["lanes"], int(saved["done"]))
             frame: Frame = metrics.load(path.parent)

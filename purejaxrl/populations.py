@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import json
 import math
 import shutil
@@ -235,10 +234,10 @@ class UnderWay:
             try:
                 if checkpoint.read_beside(path, "batch.json") != self.facts:
                     continue
-                frame = pd.read_parquet(io.BytesIO(checkpoint.read_beside(path, metrics.FILE)))
+                frame = metrics.decode(checkpoint.read_beside(path, metrics.FILE))
                 lanes.place(checkpoint.restore(path, lanes.example), int(path.name))
                 return frame
-            except checkpoint.CheckpointError:
+            except (OSError, ValueError):  # damaged: it begins anew
                 continue
         return None
 
@@ -246,12 +245,11 @@ class UnderWay:
         """Save it, after so many seconds of running, if the last save was long ago, or `now`."""
         if self.path is None or not found or not (now or time.monotonic() - self.saved > SAVE_SECONDS):
             return
-        before, content = self._paths(), io.BytesIO()
-        pd.concat(found, ignore_index=True).assign(seconds=seconds).to_parquet(content, index=False)
+        before, frame = self._paths(), pd.concat(found, ignore_index=True).assign(seconds=seconds)
         path = self.path / f"{lanes.done:09d}"
         if path not in before:
             with contextlib.suppress(OSError):  # a full disk ends the sweep where its results cannot be written
-                beside = {"batch.json": self.facts, metrics.FILE: content.getvalue()}
+                beside = {"batch.json": self.facts, metrics.FILE: metrics.encode(frame)}
                 checkpoint.save(path, lanes.state, beside=beside)
                 for old in before:
                     shutil.rmtree(old)

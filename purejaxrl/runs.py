@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.metadata
-import io
 import json
 import math
 import platform
@@ -198,12 +197,10 @@ def save(folder: Path, reached: Reached, score: float | None) -> None:
 
     Kept are the newest ``config.keep`` and the one with the highest `score`, the mean final return over seeds.
     """
-    content = io.BytesIO()
-    reached.frame.to_parquet(content, index=False)
     facts = {"config": dataclasses.asdict(reached.config), "run_seconds": reached.run_seconds, "score": score}
     path = _path(folder, reached.updates)
     if not path.exists():
-        beside = {metrics.FILE: content.getvalue(), FACTS: json.dumps(facts).encode()}
+        beside = {metrics.FILE: metrics.encode(reached.frame), FACTS: json.dumps(facts).encode()}
         checkpoint.save(path, reached.state, beside=beside)
     steps = checkpoints(folder)
     for step in {*steps[: -reached.config.keep]} - {_best(folder, steps)}:
@@ -231,9 +228,7 @@ def newest(folder: Path, say: Callable[[str], None], *, put_aside: bool = False)
         except checkpoint.CheckpointError as error:
             say(f"{error}{'; put aside' if put_aside else ''}")
             if put_aside:
-                aside = _path(folder, step).with_name(f"damaged-{step}")
-                shutil.rmtree(aside, ignore_errors=True)
-                _path(folder, step).rename(aside)
+                checkpoint.put_aside(_path(folder, step))
     if steps and found is None:
         raise checkpoint.CheckpointError(f"{folder}: none of its {len(steps)} checkpoints can be used")
     return found
@@ -252,8 +247,7 @@ def load(folder: Path, step: int) -> Reached:
         warnings.simplefilter("ignore")
         train = bind(config, build(config))
     try:
-        found = io.BytesIO(checkpoint.read_beside(path, metrics.FILE))
-        frame = files.read_table(found, metrics.INTEGERS, metrics.NUMBERS)
+        frame = metrics.decode(checkpoint.read_beside(path, metrics.FILE))
     except (OSError, ValueError) as error:
         raise checkpoint.CheckpointError(f"{path} is damaged: {metrics.FILE}: {error}") from None
     like = jax.eval_shape(jax.vmap(train.init), lane_keys(config.seed_numbers))

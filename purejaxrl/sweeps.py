@@ -460,11 +460,11 @@ class _Run:
                 count += len(new)
                 if not interrupted.is_set():
                     proposed.tell(self._means(self.parts))
-            complete, name = not interrupted.is_set(), getattr(interrupted, "name", None)
+            complete, signal = not interrupted.is_set(), getattr(interrupted, "name", None)
         if complete and self.folder is not None and processes.is_first():
             for name in (engines.JOBS, UNDER_WAY):
                 shutil.rmtree(self.folder / name, ignore_errors=True)
-        found = dataclasses.replace(self._found(complete), signal=name)
+        found = dataclasses.replace(self._found(complete), signal=signal)
         if self.folder is not None and self.steps and processes.is_first():
             runs.write_json(self.folder / "summary.json", self._summary(found, count))
         return found

@@ -198,7 +198,7 @@ class _Work:
 
     def _train(self) -> None:
         lanes, config, saved = self.lanes, self.config, time.monotonic()
-        per_seed, total = lanes.per_update // config.seeds, self.train.env_steps * config.seeds
+        total = self.train.env_steps * config.seeds
         with self.progress.training(total), ThreadPoolExecutor(1) as thread:
             writing = thread.submit(dict)
             self.progress.advance(total - (self.train.num_updates - lanes.done) * lanes.per_update)
@@ -206,7 +206,7 @@ class _Work:
                 before = lanes.done
                 rows = metrics.frame(lanes.advance(()), config.seed_numbers, first_update=before + 1)
                 self.frames.append(self._cut(rows))
-                self.progress.advance((lanes.done - before) * per_seed * config.seeds, self.frames[-1])
+                self.progress.advance((lanes.done - before) * lanes.per_update, self.frames[-1])
                 for tracker in self.trackers:
                     tracker.log(self.frames[-1], ())
                 if self._has_ended():
@@ -282,7 +282,7 @@ def _write(
             np.savez_compressed(temporary, visits=np.asarray(state.visits))
     missing = train.num_updates - reached.updates
     steps = train.env_steps - missing * train.spec.num_envs * train.spec.num_steps
-    digests = [checkpoint.digest(state.learner, lane) for lane in range(config.seeds)]
+    learner = processes.to_host(state.learner)  # once for all seeds
     summary = {
         "env": config.env,
         "algo": config.algo,
@@ -295,7 +295,7 @@ def _write(
         "steps_per_second": steps * config.seeds / reached.run_seconds,
         "run_seconds": reached.run_seconds,
         **facts,
-        "state_sha256": digests,
+        "state_sha256": [checkpoint.digest(learner, lane) for lane in range(config.seeds)],
         "versions": runs.versions(),
     }
     runs.write_json(out / "summary.json", summary)
