@@ -1,5 +1,6 @@
 """The command line in this process, and what several processes need."""
 
+import os
 import socket
 
 from purejaxrl import cli
@@ -19,3 +20,9 @@ def free_port():
     with socket.socket() as free:
         free.bind(("localhost", 0))
         return str(free.getsockname()[1])
+
+
+def with_devices(count):
+    """The environment of a process with so many CPU devices."""
+    flag = f"--xla_force_host_platform_device_count={count}"  # the last one counts
+    return os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()}

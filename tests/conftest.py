@@ -8,21 +8,17 @@ import pytest
 # What tests compile is no use to the user's own commands; the commands that tests start inherit it.
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 
-import jax
-
-sys.path.insert(0, str(Path(__file__).parent))  # probes, learners
-
-# Most of the suite's time is compiling, which this halves; later versions know no such flag. Set for this process
-# alone: the commands that tests start compile as users' do.
+# Most of the suite's time is compiling: let XLA leave out its costly passes, but in tests marked `fully_optimised`, and
+# generate code in the way that takes half the time, which later versions do not know. So do commands that tests start.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 JAXLIB = tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2]))
-if "XLA_FLAGS" not in os.environ and JAXLIB < (0, 11):
-    os.environ["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false"
-    jax.devices()
-    del os.environ["XLA_FLAGS"]
+if JAXLIB < (0, 11):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false".strip()
 
+import jax  # noqa: E402
 
-# Let XLA leave out its costly passes, but in tests marked `fully_optimised`: most compile much and compute little.
-jax.config.update("jax_disable_most_optimizations", True)
+jax.devices()  # which read the flags now, before a command adds to them
+sys.path.insert(0, str(Path(__file__).parent))  # probes, learners
 
 
 @pytest.fixture(autouse=True)

@@ -31,7 +31,6 @@ def test_notebook_runs(path, monkeypatch):
     for package in re.findall(r'find_spec\("(\w+)"\) is None', path.with_suffix(".py").read_text()):
         pytest.importorskip(package)  # or the notebook would install it
     monkeypatch.setenv("EXAMPLE_STEPS", {"evolve": "1024", "tune_rnd": "1536"}.get(path.stem, "4096"))
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # they compile much and compute little here
     notebook = jupytext.read(path)
     nbclient.NotebookClient(notebook, timeout=280, kernel_name="python3").execute()
     pictures = [

@@ -1,7 +1,6 @@
 """Populations: who goes on from whom, with what, and that nothing else changes."""
 
 import contextlib
-import os
 import subprocess
 import sys
 import threading
@@ -11,6 +10,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from commands import with_devices
 from rich.console import Console
 
 import purejaxrl
@@ -154,5 +154,4 @@ shutil.rmtree(out + "/p/state-0000008")  # as if it had been stopped before
 again = purejaxrl.pbt("CartPole-v1", learner, **kwargs)
 assert again.complete and again.frame.equals(whole.frame)
 """
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=200, env=os.environ | flags)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=200, env=with_devices(2))

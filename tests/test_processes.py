@@ -6,7 +6,7 @@ import sys
 
 import pandas as pd
 import pytest
-from commands import free_port, main
+from commands import free_port, main, with_devices
 
 import purejaxrl
 from purejaxrl import processes
@@ -88,10 +88,9 @@ def _run(commands, environs):
 
 def _together(count, out):
     """Run the program in so many processes that have four devices in all, and return the last line of each."""
-    port, flags = free_port(), {"XLA_FLAGS": f"--xla_force_host_platform_device_count={4 // count}"}
-    flags["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+    port, environ = free_port(), with_devices(4 // count)
     commands = [["-c", PROGRAM, str(count), str(number), port, str(out)] for number in range(count)]
-    return [lines.splitlines()[-1] for lines in _run(commands, [flags] * count)]
+    return [lines.splitlines()[-1] for lines in _run(commands, [environ] * count)]
 
 
 @pytest.mark.timeout(560)

@@ -1,17 +1,13 @@
 """One run over several devices: the same run, split where it can be, without waiting within a rollout."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from commands import free_port
+from commands import free_port, with_devices
 
 SCRIPT = Path(__file__).with_name("sharded.py")
-# Two devices of two cores, so that collectives find a thread for each.
-FLAGS = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-
 
 # Before anything else: gymnax starts JAX's backends when it is imported.
 PROCESS = """
@@ -26,7 +22,8 @@ sharded.process()
 
 def start(*command):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen([sys.executable, *map(str, command)], env=os.environ | FLAGS, **pipes)
+    # Two devices of two cores, so that collectives find a thread for each.
+    return subprocess.Popen([sys.executable, *map(str, command)], env=with_devices(2), **pipes)
 
 
 def finish(*processes, timeout=280):

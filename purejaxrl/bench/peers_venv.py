@@ -15,7 +15,7 @@ from purejaxrl.types import SettingError
 SCRIPTS = Path(__file__).parent / "peers"
 REJAX = ("rejax==0.1.3", "gymnax==0.0.9", "jax==0.10.2", "flax==0.12.8", "distrax==0.1.9")
 SB3 = ("stable-baselines3==2.9.2", "gymnasium<1.4", "sbx-rl==0.28.0", "jax==0.10.2")
-PACKAGES = {"rejax": REJAX, "original": REJAX, "sb3": SB3, "sbx": SB3}
+PACKAGES = {"rejax": REJAX, "original": (*REJAX, "flashbax==0.1.3"), "sb3": SB3, "sbx": SB3}
 
 
 def python(peer: str) -> Path:

@@ -53,7 +53,7 @@ class Work:
 PPO = {"num_steps": 128, "num_epochs": 4, "num_minibatches": 4, "learning_rate": 2.5e-4, "gamma": 0.99}
 PPO |= {"gae_lambda": 0.95, "clip_eps": 0.2, "ent_coef": 0.01, "vf_coef": 0.5, "activation": "tanh"}
 DQN = {"num_steps": 1, "num_gradient_steps": 1, "batch_size": 128, "tau": 0.02, "target_period": 1}
-DQN |= {"learning_rate": 1e-3, "gamma": 0.99, "buffer_size": 10_000, "learning_starts": 1000, "double": True}
+DQN |= {"learning_rate": 1e-3, "gamma": 0.99, "buffer_size": 10_000, "learning_starts": 1000, "double": False}
 DQN |= {"epsilon_start": 1.0, "epsilon_end": 0.05, "exploration_fraction": 0.5, "activation": "swish"}
 PQN = {"num_steps": 128, "num_epochs": 4, "num_minibatches": 16, "learning_rate": 5e-4, "gamma": 0.99, "lam": 0.9}
 PQN |= {"epsilon_start": 1.0, "epsilon_end": 0.05, "exploration_fraction": 0.5}
@@ -63,8 +63,8 @@ WORKS = {
     "ppo-64": Work("ppo", 64, 524_288, PPO, BOTH),
     "ppo-2048": Work("ppo", 2048, 4_194_304, PPO | {"learning_rate": 1e-3}, BOTH),
     "ppo-minatar": Work("ppo", 64, 32_768, PPO | {"activation": "relu"}, env="Breakout-MinAtar", cnn=True),
-    "dqn-10": Work("dqn", 10, 50_000, DQN),
-    "dqn-128": Work("dqn", 128, 256_000, DQN),
+    "dqn-10": Work("dqn", 10, 50_000, DQN, BOTH),
+    "dqn-128": Work("dqn", 128, 256_000, DQN, BOTH),
     "pqn-128": Work("pqn", 128, 524_288, PQN),
 }
 OURS = ("purejaxrl", "purejaxrl, warm cache")
