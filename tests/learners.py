@@ -28,6 +28,7 @@ VARIANTS = {
     "pqn-gru": ("pqn", ON_POLICY | {"memory": "gru", "memory_size": 8, "hidden": (8, 8)}),
     "sac": ("sac", REPLAY),
     "bootdqn": ("bootdqn", REPLAY | {"num_members": 3, "bootstrap": True, "noise_scale": 0.1}),
+    "bootpqn": ("bootpqn", ON_POLICY | {"num_members": 3}),
     "hyperagent": ("hyperagent", REPLAY | {"num_targets": 2, "noise_scale": 0.1}),
 }
 
@@ -70,6 +71,8 @@ def values(learner, state, obs):
         return np.asarray(learner._values(state.critic_params, obs, action).min(0))
     if isinstance(learner, algos.BootDQN):
         return np.asarray(learner._values(state, state.params, state.prior, obs).mean(0).max(-1))
+    if isinstance(learner, algos.BootPQN):
+        return np.asarray(learner._values(state, obs).mean(0).max(-1))
     if isinstance(learner, algos.HyperAgent):
         return np.asarray(learner._values(state, state.params, state.prior, obs)[..., 0].max(-1))
     carry, found = memory.initial_carry(state.network, 1), []

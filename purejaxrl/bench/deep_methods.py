@@ -25,6 +25,12 @@ def bootdqn(size: int) -> tuple[Any, Any, int]:
     return algos.BootDQN(hidden=(64,)), None, 1
 
 
+def bootpqn(size: int) -> tuple[Any, Any, int]:
+    """Ten members with priors that learn from rollouts of eight environments, without a replay."""
+    del size
+    return algos.BootPQN(num_steps=10, num_epochs=8, num_minibatches=4, hidden=(64,)), None, 8
+
+
 def dqn(size: int) -> tuple[Any, Any, int]:
     """bsuite's own DQN, with ε-greedy exploration: one gradient step for each step of its one environment."""
     learner = algos.DQN(
@@ -98,6 +104,7 @@ SCALED: Any = {"normalise": "return_std", "learning_rate": BONUS_LEARNING_RATE}
 DEEPSEA: dict[str, Callable[[int], tuple[Any, Any, int]]] = {
     "hyperagent": hyperagent,
     "bootdqn": bootdqn,
+    "bootpqn": bootpqn,
     "counts": counts,
     "epsilon": dqn,
 }

@@ -1,4 +1,4 @@
-"""Bootstrapped DQN: its loss by hand, members that differ, priors that stay, and that it explores."""
+"""Bootstrapped DQN: its loss by hand; what it shares with BootPQN: members that differ, priors that stay, ties."""
 
 from types import SimpleNamespace
 
@@ -46,9 +46,10 @@ def test_the_loss_by_hand(bootstrap):
     np.testing.assert_allclose(metrics["q_spread"], spread, rtol=1e-5)
 
 
-def test_members_differ_and_priors_never_change():
+@pytest.mark.parametrize("name", ["bootdqn", "bootpqn"])
+def test_members_differ_and_priors_never_change(name):
     env, _ = purejaxrl.make("Catch-bsuite")
-    train = learners.bind(env, learners.make("bootdqn"), total_steps=800)
+    train = learners.bind(env, learners.make(name), total_steps=800)
     start = jax.jit(train.init)(jax.random.key(0))
     end, _ = jax.jit(train.advance, static_argnums=1)(start, train.num_updates)
     jax.tree.map(np.testing.assert_array_equal, start.learner.prior, end.learner.prior)
@@ -59,15 +60,17 @@ def test_members_differ_and_priors_never_change():
     assert all(jax.tree.leaves(changed))
 
 
-def test_a_member_acts_for_an_episode_and_all_of_them_together_at_the_end():
+@pytest.mark.parametrize("name", ["bootdqn", "bootpqn"])
+def test_a_member_acts_for_an_episode_and_all_of_them_together_at_the_end(name):
     env, _ = purejaxrl.make("Catch-bsuite")
-    agent = learners.make("bootdqn")
-    state = learners.bind(env, agent.replace(buffer_size=2_000), num_envs=64).init(jax.random.key(0))
+    agent = learners.make(name, num_steps=1)
+    state = learners.bind(env, agent, num_envs=64).init(jax.random.key(0))
     first = jnp.arange(64) < 48
     after, action, _ = agent.act(state.learner, state.actor, jax.random.key(1), state.obs, first, None)
     np.testing.assert_array_equal(after[48:], state.actor[48:])
     assert set(np.asarray(after[:48])) == set(range(agent.num_members))
-    values = np.asarray(agent._values(state.learner, state.learner.params, state.learner.prior, state.obs))
+    both = (state.learner.params, state.learner.prior) if name == "bootdqn" else ()
+    values = np.asarray(agent._values(state.learner, *both, state.obs))
     np.testing.assert_array_equal(action, [values[m, e].argmax() for e, m in enumerate(np.asarray(after))])
     greedy = agent.act(state.learner, after, jax.random.key(1), state.obs, first, None, greedy=True)[1]
     np.testing.assert_array_equal(greedy, values.mean(0).argmax(-1))

@@ -9,20 +9,20 @@ import pytest
 
 import purejaxrl
 from purejaxrl import envs
-from purejaxrl.algos import DQN, BootDQN, HyperAgent
+from purejaxrl.algos import DQN, BootDQN, BootPQN, HyperAgent
 from purejaxrl.bench import bsuite
 
 SIZE, EPISODES, SEEDS = 12, 500, 3  # a random walk finds the treasure in one of 4,096 episodes
 pytestmark = pytest.mark.fully_optimised
 
 
-def solved(learner):
+def solved(learner, num_envs=1):
     """How many seeds solve it, by bsuite's criterion."""
     env = envs.BsuiteDeepSea(SIZE)
     shown = envs.IndexObservation(env)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        settings = {"num_envs": 1, "total_steps": EPISODES * SIZE, "visits": shown.outcomes()[:2]}
+        settings = {"num_envs": num_envs, "total_steps": EPISODES * SIZE, "visits": shown.outcomes()[:2]}
         train = purejaxrl.make_train(shown, learner, **settings)
 
     def run(key):
@@ -41,9 +41,13 @@ def test_epsilon_greedy_finds_nothing():
 
 
 @pytest.mark.parametrize(
-    "learner",
-    [HyperAgent(hidden=(64,), prior_scale=1.0, learning_rate=1e-3), BootDQN(hidden=(64,))],
-    ids=["hyperagent", "bootdqn"],
+    ("learner", "num_envs"),
+    [
+        (HyperAgent(hidden=(64,), prior_scale=1.0, learning_rate=1e-3), 1),
+        (BootDQN(hidden=(64,), num_members=5), 1),
+        (BootPQN(hidden=(64,), prior_scale=1.0, num_members=20, num_steps=10), 8),
+    ],
+    ids=["hyperagent", "bootdqn", "bootpqn"],
 )
-def test_acting_on_doubt_solves_it(learner):
-    assert solved(learner) == SEEDS
+def test_acting_on_doubt_solves_it(learner, num_envs):
+    assert solved(learner, num_envs) == SEEDS

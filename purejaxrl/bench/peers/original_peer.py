@@ -1,7 +1,7 @@
 """The worker of `purejaxrl bench speed` that trains PureJaxRL's PPO or DQN, from a checkout of its repository.
 
-Its settings are those of the work; what the work turns off, gradient clipping and annealing, is off here as well. Its DQN
-is made for networks of its own, whose place that of the work takes here.
+Its settings are those of the work; what the work turns off, gradient clipping and annealing, is off here as well. Its
+DQN is made for a network of its own, whose place that of the work takes here.
 """
 
 import functools
