@@ -271,8 +271,8 @@ class BenchMinigrid:
 
     Example: purejaxrl bench minigrid --tasks MiniGrid-KeyCorridorS3R3-v0 --seeds 10 --out bench/minigrid
 
-    A task is solved once .9 of the episodes of a twentieth of its budget were successful. Calls with other methods and
-    tasks join the folder's table and figures. Stop it with Ctrl-C; the same command goes on.
+    A task is solved once .9 of the episodes of a twentieth of its budget (a time limit at least) were successful. Calls
+    with other methods and tasks join the folder's table and figures. Stop it with Ctrl-C; the same command goes on.
     """
 
     out: Path

@@ -11,6 +11,8 @@ it. ``results.parquet`` has a row per method, task and seed; :mod:`purejaxrl.ben
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -184,17 +186,23 @@ def minigrid() -> Study:
         check_choice(task, list(GRIDS), "tasks")
         env, _ = envs.make(task, observation="one_hot", direction=True)
         learner, bonus = MINIGRID[method](GRIDS[task])
-        size, grid, env = max(env.height, env.width), GRIDS[task], envs.Outcomes(envs.FlattenObservation(env))
+        size, grid, limit = max(env.height, env.width), GRIDS[task], math.ceil(env.max_steps / learner.num_steps)
+        solved = functools.partial(succeeds, least=limit)
+        env = envs.Outcomes(envs.FlattenObservation(env))
         return Piece(
-            method, task, size, env, learner, bonus, grid.num_envs, grid.frames, succeeds, stops=False, budget=budget
+            method, task, size, env, learner, bonus, grid.num_envs, grid.frames, solved, stops=False, budget=budget
         )
 
     return Study("minigrid", MINIGRID, "task", piece, budget)
 
 
-def succeeds(good: np.ndarray, bad: np.ndarray, num_updates: int) -> int | None:
-    """The first update after which, over a WINDOW of all, at least a SHARE of the episodes was good."""
-    width = max(int(WINDOW * num_updates), 1)
+def succeeds(good: np.ndarray, bad: np.ndarray, num_updates: int, *, least: int = 1) -> int | None:
+    """The first update after which, over a WINDOW of all, at least a SHARE of the episodes was good.
+
+    The window has at least so many updates: environments that start together reach their time limit together, and
+    between two such moments nothing but successes ends.
+    """
+    width = max(int(WINDOW * num_updates), least)
     if len(good) < width:
         return None
     won, lost = (np.r_[0, count][width:] - np.r_[0, count][:-width] for count in (good, bad))

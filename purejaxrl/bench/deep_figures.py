@@ -18,7 +18,7 @@ from purejaxrl.bench.parts import Frame
 from purejaxrl.bench.tables import COLOURS, median_with_censoring
 
 MORE_COLOURS = ("#d7301f", "#e6ab02", "#238b45", "#7570b3", "#a6761d")  # of methods that the head-to-heads lack
-SMOOTH = 0.05  # share of a curve that a point of the figure is the mean over
+SMOOTH = 0.1  # share of a curve that a point of the figure is the mean over; a time limit of all envs fits in
 
 
 def summarise(results: Frame) -> Frame:

@@ -193,16 +193,28 @@ def test_outcomes_tell_successes_from_failures():
 
 def test_succeeds_is_what_counting_says():
     rng = np.random.default_rng(0)
-    for num_updates, share in [(40, 0.9), (60, 0.85), (100, 0.95), (7, 0.5)]:
+    for num_updates, share, least in [(40, 0.9, 1), (60, 0.85, 1), (100, 0.95, 12), (7, 0.5, 1)]:
         won, lost = rng.binomial(3, share, num_updates), rng.binomial(1, 1 - share, num_updates)
-        width, expected = max(num_updates // 20, 1), None
+        width, expected = max(num_updates // 20, least), None
         for index in range(width - 1, num_updates):
             here = slice(index - width + 1, index + 1)
             good, ended = won[here].sum(), won[here].sum() + lost[here].sum()
             if expected is None and ended and good / ended >= 0.9:
                 expected = index
-        assert deep.succeeds(won.cumsum(), lost.cumsum(), num_updates) == expected
+        assert deep.succeeds(won.cumsum(), lost.cumsum(), num_updates, least=least) == expected
     assert deep.succeeds(np.zeros(50, int), np.zeros(50, int), 50) is None
+
+
+def test_time_limits_that_come_together_do_not_hide_failures():
+    """A twentieth of DoorKey-16x16's budget is less than its time limit: one early success there must not solve it."""
+    piece = deep.minigrid().piece("ppo", "MiniGrid-DoorKey-16x16-v0")
+    steps = piece.learner.num_steps
+    num_updates = piece.total_steps // (piece.num_envs * steps)
+    won, lost = np.zeros((2, num_updates), int)
+    won[10::40] = 1
+    lost[piece.env.max_steps // steps - 1 :: piece.env.max_steps // steps] = piece.num_envs
+    assert deep.succeeds(won.cumsum(), lost.cumsum(), num_updates) is not None
+    assert piece.solved(won.cumsum(), lost.cumsum(), num_updates) is None
 
 
 def test_a_curve_is_thinned_and_loses_no_episode():
