@@ -160,7 +160,7 @@ def q_lambda(
     G_t = r_t + γ (1 − terminated_t) ((1 − λ) max_a Q(s'_t, a) + λ G_{t+1})
 
     :func:`td_lambda` of the greedy value. Unlike Watkins's Q(λ) it does not cut the trace at an action that was not
-    greedy: what exploration costs stays in the target, and grows with λ.
+    greedy: what exploration costs stays in the target, and grows with λ. A λ of 0 before such a step cuts it.
 
     Args:
       reward: ``[num_steps, num_envs]``, r_t.
@@ -168,7 +168,7 @@ def q_lambda(
       terminated: whether s'_t ended the episode by its own rules.
       truncated: whether a time limit ended it there.
       gamma: discount γ.
-      lam: λ; 0 gives one-step Q-learning, 1 Monte Carlo.
+      lam: λ, or one of each step, ``[num_steps, num_envs]``; 0 gives one-step Q-learning, 1 Monte Carlo.
 
     Returns:
       G for Q(s_t, a_t), ``[num_steps, num_envs]``.
