@@ -828,25 +828,26 @@ def _next_folder(name: str) -> Path:
 
 
 def _eval(command: Eval) -> None:
-    from purejaxrl import runs
+    from purejaxrl import gifs, runs
+    from purejaxrl.progress import Progress
+    from purejaxrl.types import check_int
 
+    check_int(command.episodes, "episodes", ge=1)
+    check_int(command.seed, "seed", ge=0)
     if command.gif is not None:
-        from purejaxrl import gifs
-
         gifs.check(command.run, command.gif)
-    how: dict[str, Any] = {"seed": command.seed, "greedy": not command.sample, "which": command.checkpoint}
-    table = runs.evaluate(command.run, command.episodes, **how)
+    progress = Progress()
+    reached = runs.restore(command.run, command.checkpoint, progress.say)
+    how: dict[str, Any] = {"seed": command.seed, "greedy": not command.sample}
+    table = runs.evaluate(reached, command.episodes, **how)
     if command.json:
         _print_json(_records(table))
     else:
         _show_episodes(command, table)
     if command.gif is not None:
-        from purejaxrl import gifs
-        from purejaxrl.progress import Progress
-
         ranked = table.sort_values("mean_return")["seed"].tolist()
         policy = ranked[(len(ranked) - 1) // 2]
-        gifs.record(command.run, command.gif, Progress(), policy=policy, **how)
+        gifs.record(reached, command.gif, progress, policy=policy, **how)
 
 
 def _show_episodes(command: Eval, table: Any) -> None:
