@@ -123,7 +123,7 @@ def _check(config: Config) -> None:
 
 
 def _check_new(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(path.name != folders.LOCK for path in out.iterdir())):
+    if not folders.is_new(out):
         resumable = "; `purejaxrl resume` goes on with a run" if (out / "config.json").exists() else ""
         raise SettingError(f"out: {out} exists and is not an empty folder; give another one, or remove it{resumable}")
 
