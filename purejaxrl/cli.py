@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from purejaxrl.progress import Progress
+    from purejaxrl.runs import Interrupt
 
 
 @dataclasses.dataclass
@@ -226,7 +227,7 @@ class BenchExploration:
 
     Example: purejaxrl bench exploration --suite small --out bench/small
 
-    Each method's one number is tuned on seeds of its own. Stop it with Ctrl-C; the same command goes on.
+    Each method's one number is tuned on seeds of its own. Stop it with Ctrl-C, or SIGTERM; the same command goes on.
     """
 
     out: Path
@@ -248,7 +249,7 @@ class BenchDeepsea:
     Example: purejaxrl bench deepsea --sizes 20 30 --seeds 10 --out bench/deepsea
 
     It is bsuite's, and judged as there: solved once fewer than .9 of the episodes went wrong. Calls with other methods
-    and sizes join the folder's table and figures. Stop it with Ctrl-C; the same command goes on.
+    and sizes join the folder's table and figures. Stop it with Ctrl-C, or SIGTERM; the same command goes on.
     """
 
     out: Path
@@ -272,7 +273,7 @@ class BenchMinigrid:
     Example: purejaxrl bench minigrid --tasks MiniGrid-KeyCorridorS3R3-v0 --seeds 10 --out bench/minigrid
 
     A task is solved once .9 of the episodes of a twentieth of its budget were successful. Calls with other methods and
-    tasks join the folder's table and figures. Stop it with Ctrl-C; the same command goes on.
+    tasks join the folder's table and figures. Stop it with Ctrl-C, or SIGTERM; the same command goes on.
     """
 
     out: Path
@@ -724,7 +725,12 @@ def _end(command: Any, out: Path, summary: dict[str, Any], progress: Progress) -
         )
         sys.exit(3)
     progress.say(f"interrupted after {summary['updates']} updates: `purejaxrl resume {out}` goes on")
-    sys.exit(0 if summary["signal"] == "SIGTERM" else 130)
+    sys.exit(_code(summary["signal"]))
+
+
+def _code(signal: str | None) -> int:
+    """Of what was saved at this signal: SIGTERM is how machines are taken away, and no fault."""
+    return 0 if signal == "SIGTERM" else 130
 
 
 def _sweep(command: Sweep) -> None:
@@ -770,7 +776,7 @@ def _sweep(command: Sweep) -> None:
         progress=progress,
     )
     if progress is None:
-        sys.exit(0 if found.complete or found.signal == "SIGTERM" else 130)
+        sys.exit(0 if found.complete else _code(found.signal))
     if command.json:
         scored = np.isfinite(found.runs()["final_return"]).any()
         shown = {"best": _records(found.best()), "importance": found.importance().to_dict()} if scored else {}
@@ -797,7 +803,7 @@ def _sweep(command: Sweep) -> None:
     )
     if not found.complete:
         progress.say("interrupted: the same command with this --out goes on")
-        sys.exit(0 if found.signal == "SIGTERM" else 130)
+        sys.exit(_code(found.signal))
 
 
 def _show_table(title: str, rows: Any) -> None:
@@ -940,13 +946,11 @@ def _bench_exploration(command: BenchExploration) -> None:
 
     chosen = {"suite": command.suite, "methods": command.methods, "tasks": command.tasks, "num_seeds": command.seeds}
     progress = Progress()
-    results, complete = exploration.run(command.out, progress, **chosen)
+    results, interrupted = exploration.run(command.out, progress, **chosen)
     if not results.empty:
         print(tables.markdown(results))
         progress.say(f"{command.out / 'report.html'} has the figures")
-    if not complete:
-        progress.say("interrupted: the same command goes on")
-        sys.exit(130)
+    _end_bench(interrupted, progress)
 
 
 def _bench_deepsea(command: BenchDeepsea) -> None:
@@ -966,12 +970,16 @@ def _bench_deep(command: Any, study: Any, keys: tuple[Any, ...]) -> None:
     from purejaxrl.progress import Progress
 
     progress = Progress()
-    results, complete = deep.run(command.out, progress, study, keys, methods=command.method, num_seeds=command.seeds)
+    results, interrupted = deep.run(command.out, progress, study, keys, methods=command.method, num_seeds=command.seeds)
     if not results.empty:
         print(deep_figures.markdown(study.name, results))
-    if not complete:
+    _end_bench(interrupted, progress)
+
+
+def _end_bench(interrupted: Interrupt, progress: Progress) -> None:
+    if interrupted.is_set():
         progress.say("interrupted: the same command goes on")
-        sys.exit(130)
+        sys.exit(_code(interrupted.name))
 
 
 def _list(command: List) -> None:
