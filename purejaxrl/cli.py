@@ -906,20 +906,29 @@ def _diagnose(command: Diagnose) -> None:
 
 
 def _bench_profile(command: BenchProfile) -> None:
-    from purejaxrl import runs
+    from purejaxrl import intrinsic, runs
     from purejaxrl.bench import profile
     from purejaxrl.progress import Progress
     from purejaxrl.train import make_train
+    from purejaxrl.types import SettingError
 
     settings: dict[str, Any] = {f"{kind}_settings": settings for kind, settings in _chosen(command).items()}
     parts = runs.build(runs.Config(env=command.env, algo=command.algo, bonus=command.bonus, **settings))
+    total_steps = 1_000_000  # a usual run's: replay memories have its size
+    warmup = intrinsic.warmup_steps(parts.bonus)
+    most = (total_steps - warmup) // (parts.learner.num_steps + (warmup > 0))  # every env warms up for a step at least
+    if 1 <= most < command.num_envs:
+        raise SettingError(
+            f"num_envs must be <= {most:,} for an update of {parts.learner.num_steps} steps each within the "
+            f"{total_steps:,} of the run that is profiled, got {command.num_envs:,}; or lower algo.num_steps"
+        )
     train = make_train(
         parts.env,
         parts.learner,
         bonus=parts.bonus,
         env_params=parts.env_params,
         num_envs=command.num_envs,
-        total_steps=1_000_000,  # a usual run's: replay memories have its size
+        total_steps=total_steps,
     )
     with Progress() as progress:
         found = profile.profile(train, progress, updates=command.updates)

@@ -805,6 +805,15 @@ COMMANDS = [
     ("bench speed --out x --at-least nan", r"at_least must be finite, got nan"),
     ("bench speed --out x --checkout full", r"checkout full has no purejaxrl/ppo.py: give a clone"),
     ("bench profile --env CartPole-v1 --num-envs 0", r"num_envs must be >= 1, got 0"),
+    ("bench profile --env CartPole-v1 --num-envs 1000000", r"num_envs must be <= 7,812 for .* got 1,000,000"),
+    (
+        "bench profile --env CartPole-v1 --bonus rnd --num-envs 8000 --bonus.warmup-steps 0",
+        r"num_envs must be <= 7,812 for an update of 128 steps",
+    ),
+    (
+        "bench profile --env CartPole-v1 --bonus rnd --num-envs 7800 --bonus.warmup-steps 1000",
+        r"num_envs must be <= 7,744 for an update of 128 steps .* or lower algo.num_steps",
+    ),
     ("bench profile --env CartPole-v1 --updates 0", r"updates must be >= 1, got 0"),
     ("bench profile --env CartPole-v1 --algo.gamma 2", r"algo.gamma must be finite and >= 0 and <= 1, got 2"),
 ]
