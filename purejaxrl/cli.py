@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from purejaxrl.progress import Progress
+    from purejaxrl.runs import Interrupt
 
 
 @dataclasses.dataclass
@@ -226,7 +227,7 @@ class BenchExploration:
 
     Example: purejaxrl bench exploration --suite small --out bench/small
 
-    Each method's one number is tuned on seeds of its own. Stop it with Ctrl-C; the same command goes on.
+    Each method's one number is tuned on seeds of its own. Stop it with Ctrl-C, or SIGTERM; the same command goes on.
     """
 
     out: Path
@@ -248,7 +249,7 @@ class BenchDeepsea:
     Example: purejaxrl bench deepsea --sizes 20 30 --seeds 10 --out bench/deepsea
 
     It is bsuite's, and judged as there: solved once fewer than .9 of the episodes went wrong. Calls with other methods
-    and sizes join the folder's table and figures. Stop it with Ctrl-C; the same command goes on.
+    and sizes join the folder's table and figures. Stop it with Ctrl-C, or SIGTERM; the same command goes on.
     """
 
     out: Path
@@ -272,7 +273,8 @@ class BenchMinigrid:
     Example: purejaxrl bench minigrid --tasks MiniGrid-KeyCorridorS3R3-v0 --seeds 10 --out bench/minigrid
 
     A task is solved once .9 of the episodes of a twentieth of its budget (a time limit at least) were successful. Calls
-    with other methods and tasks join the folder's table and figures. Stop it with Ctrl-C; the same command goes on.
+    with other methods and tasks join the folder's table and figures. Stop it with Ctrl-C, or SIGTERM; the same
+    command goes on.
     """
 
     out: Path
@@ -724,7 +726,12 @@ def _end(command: Any, out: Path, summary: dict[str, Any], progress: Progress) -
         )
         sys.exit(3)
     progress.say(f"interrupted after {summary['updates']} updates: `purejaxrl resume {out}` goes on")
-    sys.exit(0 if summary["signal"] == "SIGTERM" else 130)
+    sys.exit(_code(summary["signal"]))
+
+
+def _code(signal: str | None) -> int:
+    """Of what was saved at this signal: SIGTERM is how machines are taken away, and no fault."""
+    return 0 if signal == "SIGTERM" else 130
 
 
 def _sweep(command: Sweep) -> None:
@@ -770,7 +777,7 @@ def _sweep(command: Sweep) -> None:
         progress=progress,
     )
     if progress is None:
-        sys.exit(0 if found.complete or found.signal == "SIGTERM" else 130)
+        sys.exit(0 if found.complete else _code(found.signal))
     if command.json:
         scored = np.isfinite(found.runs()["final_return"]).any()
         shown = {"best": _records(found.best()), "importance": found.importance().to_dict()} if scored else {}
@@ -797,7 +804,7 @@ def _sweep(command: Sweep) -> None:
     )
     if not found.complete:
         progress.say("interrupted: the same command with this --out goes on")
-        sys.exit(0 if found.signal == "SIGTERM" else 130)
+        sys.exit(_code(found.signal))
 
 
 def _show_table(title: str, rows: Any) -> None:
@@ -828,25 +835,26 @@ def _next_folder(name: str) -> Path:
 
 
 def _eval(command: Eval) -> None:
-    from purejaxrl import runs
+    from purejaxrl import gifs, runs
+    from purejaxrl.progress import Progress
+    from purejaxrl.types import check_int
 
+    check_int(command.episodes, "episodes", ge=1)
+    check_int(command.seed, "seed", ge=0)
     if command.gif is not None:
-        from purejaxrl import gifs
-
         gifs.check(command.run, command.gif)
-    how: dict[str, Any] = {"seed": command.seed, "greedy": not command.sample, "which": command.checkpoint}
-    table = runs.evaluate(command.run, command.episodes, **how)
+    progress = Progress()
+    reached = runs.restore(command.run, command.checkpoint, progress.say)
+    how: dict[str, Any] = {"seed": command.seed, "greedy": not command.sample}
+    table = runs.evaluate(reached, command.episodes, **how)
     if command.json:
         _print_json(_records(table))
     else:
         _show_episodes(command, table)
     if command.gif is not None:
-        from purejaxrl import gifs
-        from purejaxrl.progress import Progress
-
         ranked = table.sort_values("mean_return")["seed"].tolist()
         policy = ranked[(len(ranked) - 1) // 2]
-        gifs.record(command.run, command.gif, Progress(), policy=policy, **how)
+        gifs.record(reached, command.gif, progress, policy=policy, **how)
 
 
 def _show_episodes(command: Eval, table: Any) -> None:
@@ -899,20 +907,29 @@ def _diagnose(command: Diagnose) -> None:
 
 
 def _bench_profile(command: BenchProfile) -> None:
-    from purejaxrl import runs
+    from purejaxrl import intrinsic, runs
     from purejaxrl.bench import profile
     from purejaxrl.progress import Progress
     from purejaxrl.train import make_train
+    from purejaxrl.types import SettingError
 
     settings: dict[str, Any] = {f"{kind}_settings": settings for kind, settings in _chosen(command).items()}
     parts = runs.build(runs.Config(env=command.env, algo=command.algo, bonus=command.bonus, **settings))
+    total_steps = 1_000_000  # a usual run's: replay memories have its size
+    warmup = intrinsic.warmup_steps(parts.bonus)
+    most = (total_steps - warmup) // (parts.learner.num_steps + (warmup > 0))  # every env warms up for a step at least
+    if 1 <= most < command.num_envs:
+        raise SettingError(
+            f"num_envs must be <= {most:,} for an update of {parts.learner.num_steps} steps each within the "
+            f"{total_steps:,} of the run that is profiled, got {command.num_envs:,}; or lower algo.num_steps"
+        )
     train = make_train(
         parts.env,
         parts.learner,
         bonus=parts.bonus,
         env_params=parts.env_params,
         num_envs=command.num_envs,
-        total_steps=1_000_000,  # a usual run's: replay memories have its size
+        total_steps=total_steps,
     )
     with Progress() as progress:
         found = profile.profile(train, progress, updates=command.updates)
@@ -939,13 +956,11 @@ def _bench_exploration(command: BenchExploration) -> None:
 
     chosen = {"suite": command.suite, "methods": command.methods, "tasks": command.tasks, "num_seeds": command.seeds}
     progress = Progress()
-    results, complete = exploration.run(command.out, progress, **chosen)
+    results, interrupted = exploration.run(command.out, progress, **chosen)
     if not results.empty:
         print(tables.markdown(results))
         progress.say(f"{command.out / 'report.html'} has the figures")
-    if not complete:
-        progress.say("interrupted: the same command goes on")
-        sys.exit(130)
+    _end_bench(interrupted, progress)
 
 
 def _bench_deepsea(command: BenchDeepsea) -> None:
@@ -965,12 +980,16 @@ def _bench_deep(command: Any, study: Any, keys: tuple[Any, ...]) -> None:
     from purejaxrl.progress import Progress
 
     progress = Progress()
-    results, complete = deep.run(command.out, progress, study, keys, methods=command.method, num_seeds=command.seeds)
+    results, interrupted = deep.run(command.out, progress, study, keys, methods=command.method, num_seeds=command.seeds)
     if not results.empty:
         print(deep_figures.markdown(study.name, results))
-    if not complete:
+    _end_bench(interrupted, progress)
+
+
+def _end_bench(interrupted: Interrupt, progress: Progress) -> None:
+    if interrupted.is_set():
         progress.say("interrupted: the same command goes on")
-        sys.exit(130)
+        sys.exit(_code(interrupted.name))
 
 
 def _list(command: List) -> None:

@@ -64,11 +64,13 @@ def read_table(
     return found.reset_index(drop=True)
 
 
+def of_kind(column: pd.Series, kinds: str) -> bool:
+    """Whether it is of one of these kinds of NumPy, by their letters."""
+    return isinstance(column.dtype, np.dtype) and column.dtype.kind in kinds
+
+
 def check_columns(frame: pd.DataFrame, integers: Names = (), numbers: Names = (), words: Names = ()) -> None:
     """Raise :class:`ValueError` where one of these columns is missing or of another type."""
-
-    def of_kind(column: pd.Series, kinds: str) -> bool:
-        return isinstance(column.dtype, np.dtype) and column.dtype.kind in kinds
 
     for names, wanted, right in (
         (integers, "integers", lambda column: of_kind(column, "iu")),

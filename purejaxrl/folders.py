@@ -30,6 +30,18 @@ def held(folder: Path, name: str, plan: Mapping[str, Any]) -> Iterator[None]:
         yield
 
 
+def is_new(folder: Path) -> bool:
+    """Whether nothing is there yet: no such folder, or one with nothing but the lock of a call that was refused.
+
+    Raises:
+      SettingError: where a link leads out of it.
+    """
+    if not folder.is_dir():
+        return not folder.exists()
+    files.check_contents(folder)
+    return all(path.name == LOCK for path in folder.iterdir())
+
+
 def is_held(folder: Path) -> bool:
     """Whether a process is at work in the folder."""
     import fcntl
@@ -63,15 +75,12 @@ def read(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _check(folder: Path, name: str, plan: Mapping[str, Any]) -> None:
-    if not folder.exists():
+    if is_new(folder):
         return
     if not folder.is_dir():
         raise SettingError(f"out: {folder} is a file; give a folder")
-    files.check_contents(folder)
     if not (folder / name).exists():
-        if any(path.name != LOCK for path in folder.iterdir()):
-            raise SettingError(f"out: {folder} exists and has no {name}; give another folder, or remove it")
-        return
+        raise SettingError(f"out: {folder} exists and has no {name}; give another folder, or remove it")
     known = read(folder, name)
     fields = {**plan, **known}.keys() - {"versions"}
     if changed := sorted(field for field in fields if known.get(field) != plan.get(field)):

@@ -13,6 +13,7 @@ from PIL import Image
 from purejaxrl import evaluation, files, runs
 from purejaxrl.envs import drawing, scenes
 from purejaxrl.progress import Progress
+from purejaxrl.runs import Reached
 from purejaxrl.types import SettingError, check_new_path
 
 FRAMES = 500  # of a longer episode every n-th step is shown
@@ -35,51 +36,46 @@ def check(folder: Path, out: Path) -> None:
 
 
 def record(
-    folder: Path,
+    reached: Reached,
     out: Path,
     progress: Progress,
     *,
     policy: int,
     seed: int = 0,
     greedy: bool = True,
-    which: str | int = "newest",
     num_frames: int = FRAMES,
 ) -> float:
     """Play one fresh episode with a run's policy and write it to `out`, which is replaced if it is there.
 
     Args:
-      folder: the run's.
+      reached: the run's checkpoint, from :func:`purejaxrl.runs.restore`.
       policy: the training seed whose policy plays.
       seed: the episode's own.
       greedy: the mode of the policy, or samples from it.
-      which: the checkpoint, as :func:`purejaxrl.runs.restore` has them.
       num_frames: of a longer episode every n-th step is shown.
 
     Returns:
       The episode's return.
 
     Raises:
-      SettingError: where :func:`check` raises it, and for a folder without a checkpoint.
-      CheckpointError: when the checkpoint is damaged.
+      SettingError: where the run's environment has no picture.
     """
-    check(folder, out)
-    config, parts, state = runs.restore(folder, which)
-    lane = config.seed_numbers.index(policy)
+    train, paint = reached.train, scenes.painter(reached.train.env)
+    lane = reached.config.seed_numbers.index(policy)
 
     @jax.jit
     def play(state: Any, lane: int, key: jax.Array) -> evaluation.Film:  # one program for all policies of a run
         state = jax.tree.map(lambda leaf: leaf[lane], state)
-        settings = {"env_params": parts.env_params, "greedy": greedy, "bonus": parts.bonus}
-        return evaluation.film(parts.env, parts.learner, state, key, num_frames, **settings)
+        settings = {"env_params": train.env_params, "greedy": greedy, "bonus": train.bonus}
+        return evaluation.film(train.env, train.learner, state, key, num_frames, **settings)
 
     with progress.phase("playing an episode"):
-        film = jax.device_get(play(state, lane, jax.random.key(seed)))
+        film = jax.device_get(play(reached.state, lane, jax.random.key(seed)))
     steps, kept = np.unique(film.step, return_index=True)
-    paint = scenes.painter(parts.env)
 
     def frame(index: int) -> np.ndarray:
-        picture = paint(jax.tree.map(lambda leaf: leaf[index], film.env_state), parts.env_params)
-        caption = f"{config.env}   step {film.step[index]}   return {film.episode_return[index]:.4g}"
+        picture = paint(jax.tree.map(lambda leaf: leaf[index], film.env_state), train.env_params)
+        caption = f"{reached.config.env}   step {film.step[index]}   return {film.episode_return[index]:.4g}"
         return drawing.captioned(picture, caption)
 
     with progress.phase(f"drawing {len(kept)} frames"):

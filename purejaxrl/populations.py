@@ -25,7 +25,7 @@ from purejaxrl.intrinsic import named_parts
 from purejaxrl.lanes import Lanes, Parked, lane_keys
 from purejaxrl.progress import Progress
 from purejaxrl.train import Train, make_train
-from purejaxrl.types import SettingError, check_choice, check_settings, is_key
+from purejaxrl.types import SettingError, check_choice, check_settings, is_key, is_number
 
 # Envs of all lanes of a CPU device: PPO on CartPole is 1.4 times as fast with 16 lanes of 4 envs as with one, and with
 # 64 envs a lane no faster with more of them.
@@ -127,10 +127,6 @@ class Setup:
         if path[-1] not in known:
             raise SettingError(f"{dotted}: name a field of it, as in {dotted}.coef")
         return known[path[-1]], getattr(component, path[-1])
-
-
-def is_number(value: Any) -> bool:
-    return hasattr(value, "dtype") or isinstance(value, (bool, int, float))
 
 
 def replaced(component: Any, path: Sequence[str], value: Any) -> Any:

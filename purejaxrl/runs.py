@@ -186,6 +186,7 @@ class Reached:
     """How far a run has come: what a checkpoint holds."""
 
     config: Config
+    train: Train  # of that config
     state: TrainState  # with a leading axis of seeds
     frame: pd.DataFrame  # metrics so far
     updates: int
@@ -215,20 +216,22 @@ def checkpoints(folder: Path) -> list[int]:
 def newest(folder: Path, say: Callable[[str], None], *, put_aside: bool = False) -> Reached | None:
     """What the newest checkpoint that can be used holds; None where there is none at all.
 
-    `say` gets a line for each that is damaged, which `put_aside` renames.
+    `say` gets a line for each that is damaged, which `put_aside` renames, with the one that is taken instead.
 
     Raises:
       CheckpointError: where there are some, and none can be used.
     """
-    found, steps = None, checkpoints(folder)
+    found, steps, damaged = None, checkpoints(folder), []
     for step in reversed(steps):
         try:
             found = load(folder, step)
             break
         except checkpoint.CheckpointError as error:
-            say(f"{error}{'; put aside' if put_aside else ''}")
+            damaged.append(f"{error}{'; put aside' if put_aside else ''}")
             if put_aside:
                 checkpoint.put_aside(_path(folder, step))
+    for line in damaged:
+        say(line if found is None else f"{line}; the one after {found.updates:,} updates is taken")
     if steps and found is None:
         raise checkpoint.CheckpointError(f"{folder}: none of its {len(steps)} checkpoints can be used")
     return found
@@ -251,7 +254,7 @@ def load(folder: Path, step: int) -> Reached:
     except (OSError, ValueError) as error:
         raise checkpoint.CheckpointError(f"{path} is damaged: {metrics.FILE}: {error}") from None
     like = jax.eval_shape(jax.vmap(train.init), lane_keys(config.seed_numbers))
-    return Reached(config, checkpoint.restore(path, like), frame, step, float(facts["run_seconds"]))
+    return Reached(config, train, checkpoint.restore(path, like), frame, step, float(facts["run_seconds"]))
 
 
 def _path(folder: Path, step: int) -> Path:
@@ -281,31 +284,33 @@ def _best(folder: Path, steps: Sequence[int]) -> int | None:
     return max(scored)[1] if scored else None
 
 
-def restore(
-    folder: Path, which: str | int = "newest", say: Callable[[str], None] = lambda line: None
-) -> tuple[Config, Components, TrainState]:
-    """Load a run's checkpoint: config, components, and the state with a leading axis of seeds.
+def _warn(line: str) -> None:
+    warnings.warn(line, stacklevel=4)  # where `restore` is called
 
-    `which` is "newest" (the newest that is not damaged; `say` gets a line for each that is), "best" (the highest mean
-    return over the last tenth of its updates), or a number of updates.
+
+def restore(folder: Path, which: str | int = "newest", say: Callable[[str], None] = _warn) -> Reached:
+    """Load a run's checkpoint.
+
+    `which` is "newest" (the newest that is not damaged; `say` gets a line for each that is, a warning unless given),
+    "best" (the highest mean return over the last tenth of its updates), or a number of updates.
 
     Raises:
       SettingError: when the folder is not a run's, or has no such checkpoint.
       CheckpointError: when it is damaged.
     """
-    config = read_config(folder)
-    parts, steps = build(config), checkpoints(folder)
+    build(read_config(folder))  # what the folder says that it is must hold, whatever a checkpoint says
+    steps = checkpoints(folder)
     if not steps:
         raise SettingError(f"{folder} has no checkpoint: the run ended before it saved one")
     if which == "newest":
         reached = newest(folder, say)
         assert reached is not None
-        return config, parts, reached.state
+        return reached
     step = _best(folder, steps) if which == "best" else int(which) if str(which).isdecimal() else None
     if step not in steps:
         shown = ", ".join(map(str, steps))
         raise SettingError(f"checkpoint: {folder} has newest, best, or those after {shown} updates, got {which!r}")
-    return config, parts, load(folder, step).state
+    return load(folder, step)
 
 
 def frozen(reached: Reached) -> dict[int, str]:
@@ -325,29 +330,25 @@ def not_finite(row: Any) -> str:
     return f"{what} at update {int(row['update']):,}, {int(row['env_steps']):,} steps"
 
 
-def evaluate(
-    folder: Path, num_episodes: int, *, seed: int = 0, greedy: bool = True, which: str | int = "newest"
-) -> pd.DataFrame:
+def evaluate(reached: Reached, num_episodes: int, *, seed: int = 0, greedy: bool = True) -> pd.DataFrame:
     """Play fresh episodes with each seed's policy: a row per training seed, with the return's mean, std and range.
 
     Raises:
-      SettingError: when the folder is not a run's, or has no such checkpoint (:func:`restore` says which there are).
-      CheckpointError: when the checkpoint is damaged.
+      SettingError: where a setting is wrong.
     """
     check_int(seed, "seed", ge=0, le=2**31 - 1)
     check_int(num_episodes, "num_episodes", ge=1)
-    config, parts, state = restore(folder, which)
-    keys = jax.random.split(jax.random.key(seed), config.seeds)
+    train, keys = reached.train, jax.random.split(jax.random.key(seed), reached.config.seeds)
 
     def one(state, key):
-        settings = {"env_params": parts.env_params, "greedy": greedy, "bonus": parts.bonus}
-        return evaluation.evaluate(parts.env, parts.learner, state, key, num_episodes, **settings)
+        settings = {"env_params": train.env_params, "greedy": greedy, "bonus": train.bonus}
+        return evaluation.evaluate(train.env, train.learner, state, key, num_episodes, **settings)
 
-    found = jax.device_get(jax.jit(jax.vmap(one))(state, keys))
+    found = jax.device_get(jax.jit(jax.vmap(one))(reached.state, keys))
     returns, lengths = found.episode_return, found.episode_length
     return pd.DataFrame(
         {
-            "seed": config.seed_numbers,
+            "seed": reached.config.seed_numbers,
             "mean_return": returns.mean(1),
             "std": returns.std(1),
             "min": returns.min(1),

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from purejaxrl.distributions import Categorical, MultiCategorical
-from purejaxrl.types import LARGEST_INT, SettingError, Spec, is_key, shown
+from purejaxrl.types import LARGEST_INT, SettingError, Spec, is_key, is_number, shown
 
 Array = jax.Array
 PyTree = Any
@@ -116,10 +116,9 @@ def params_errors(params: PyTree) -> Iterator[str]:
     """Parameters are numbers, since whole sweeps of them are traced: what is wrong with these."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         name = f"env_params{jax.tree_util.keystr(path)}"
-        is_number = isinstance(leaf, (bool, int, float, complex)) or hasattr(leaf, "dtype")
-        if not path and not is_number:
+        if not path and not is_number(leaf):
             yield f"{name} is no pytree but a {type(leaf).__name__}: decorate its class with flax.struct.dataclass"
-        elif not is_number:
+        elif not is_number(leaf):
             yield (
                 f"{name} is {shown(leaf)}, no number: make it an argument of the constructor, or declare it with "
                 "flax.struct.field(pytree_node=False)"

@@ -34,7 +34,7 @@ from rich.console import Console
 
 from purejaxrl import engines, envs, files, folders, intrinsic, metrics, processes, runs
 from purejaxrl.lanes import Parked
-from purejaxrl.populations import Point, Program, Setup, is_number, labelled, peak_memory, replaced
+from purejaxrl.populations import Point, Program, Setup, labelled, peak_memory, replaced
 from purejaxrl.progress import Progress
 from purejaxrl.results import RETURN, Sweep, directions
 from purejaxrl.search import MOST_RUNS, Configuration, configurations, corners
@@ -50,6 +50,7 @@ from purejaxrl.types import (
     check_new_path,
     check_number,
     check_protocol,
+    is_number,
     shown,
 )
 

@@ -98,7 +98,10 @@ def resume(
         for left in (folder / "checkpoints").glob(".*.tmp"):  # of a process that was killed as it saved
             shutil.rmtree(left)
         reached = runs.newest(folder, progress.say, put_aside=True)
-        train = _announced(config, parts, progress)
+        if reached is not None and reached.config == config:
+            train = reached.train  # its warnings were said when the run began
+        else:
+            train = _announced(config, parts, progress)
         if total_steps is not None:
             runs.write_config(folder, config)
         work = _Work(config, folder, parts, train, progress, trackers, interrupted)
@@ -120,7 +123,7 @@ def _check(config: Config) -> None:
 
 
 def _check_new(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(path.name != folders.LOCK for path in out.iterdir())):
+    if not folders.is_new(out):
         resumable = "; `purejaxrl resume` goes on with a run" if (out / "config.json").exists() else ""
         raise SettingError(f"out: {out} exists and is not an empty folder; give another one, or remove it{resumable}")
 
@@ -151,7 +154,7 @@ def _lengthened(reached: Reached, config: Config, parts: Components, train: Trai
     if hasattr(state.learner, "num_updates"):
         longer = jnp.full_like(state.learner.num_updates, train.num_updates)
         state = state.replace(learner=state.learner.replace(num_updates=longer))
-    return dataclasses.replace(reached, state=state, config=config)
+    return dataclasses.replace(reached, config=config, train=train, state=state)
 
 
 class _Work:
@@ -182,7 +185,7 @@ class _Work:
                 facts = self._facts(done=True)
                 with contextlib.suppress(SettingError):  # it may have been killed before it wrote one, or cut since
                     facts["compile_seconds"] = runs.read_summary(self.out)["compile_seconds"]
-                return _write(reached, self.out, self.train, facts)
+                return _write(reached, self.out, facts)
         self.lanes.compile(self.progress)
         populations.check_memory(self.lanes.memory())
         if reached is not None:
@@ -194,7 +197,7 @@ class _Work:
         with self.progress.phase("saving"):
             sound = self._is_sound()
             done = self.lanes.done == self.train.num_updates and not self._has_ended()
-            return _write(self._reached(self.lanes.state), self.out, self.train, self._facts(done), with_state=sound)
+            return _write(self._reached(self.lanes.state), self.out, self._facts(done), with_state=sound)
 
     def _train(self) -> None:
         lanes, config, saved = self.lanes, self.config, time.monotonic()
@@ -216,7 +219,7 @@ class _Work:
                     if not self._is_sound():
                         break
                     reached, facts = self._reached(checkpoint.on_host(lanes.state)), self._facts(done=False)
-                    writing = thread.submit(_write, reached, self.out, self.train, facts)
+                    writing = thread.submit(_write, reached, self.out, facts)
                     saved = time.monotonic()
         self._say_failure(writing)
 
@@ -255,7 +258,8 @@ class _Work:
     def _reached(self, state: Any) -> Reached:
         frame = pd.concat(self.frames, ignore_index=True) if self.frames else metrics.empty()
         frame = frame.sort_values(["seed", "update"], ignore_index=True)
-        return Reached(self.config, state, frame, self.lanes.done, self.seconds + self.lanes.run_seconds)
+        seconds = self.seconds + self.lanes.run_seconds
+        return Reached(self.config, self.train, state, frame, self.lanes.done, seconds)
 
     def _facts(self, done: bool) -> dict[str, Any]:
         return {
@@ -266,11 +270,9 @@ class _Work:
         }
 
 
-def _write(
-    reached: Reached, out: Path, train: Train, facts: dict[str, Any], *, with_state: bool = True
-) -> dict[str, Any]:
+def _write(reached: Reached, out: Path, facts: dict[str, Any], *, with_state: bool = True) -> dict[str, Any]:
     """Write everything that was reached and return the summary; the checkpoint comes first, and old ones go last."""
-    config, frame, state = reached.config, reached.frame, reached.state
+    config, train, frame, state = reached.config, reached.train, reached.frame, reached.state
     returns = metrics.final_means(frame, "episode_return").to_dict() if len(frame) else {}
     finite_ones = [value for value in returns.values() if math.isfinite(value)]
     score = float(np.mean(finite_ones)) if finite_ones else None
@@ -282,6 +284,7 @@ def _write(
             np.savez_compressed(temporary, visits=np.asarray(state.visits))
     missing = train.num_updates - reached.updates
     steps = train.env_steps - missing * train.spec.num_envs * train.spec.num_steps
+    # At each save: a run that is killed can be compared, too, by less than a tenth of what the checkpoint takes.
     learner = processes.to_host(state.learner)  # once for all seeds
     summary = {
         "env": config.env,

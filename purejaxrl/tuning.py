@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from purejaxrl.types import SettingError, check_choice, check_int
 
 NAME = "sweep"  # of the study in its journal
 SAMPLERS = ("tpe", "qmc", "nsga2")
+CREATE_TRIAL = 4  # the code that Optuna's journals have for it
 
 
 class Tuner:
@@ -21,7 +23,8 @@ class Tuner:
 
     The journal is Optuna's own, so that its dashboard and its analyses read it. After a stop the first batch is all
     that the journal knows, finished or not: what the sweep's folder has of it is not run again. Each batch has a
-    sampler of its own, seeded by how many trials there are, so that going on proposes what it would have.
+    sampler of its own, seeded by how many trials there are, so that going on proposes what it would have; a batch
+    that was being proposed when the process was killed, of which nothing can have run, is proposed again.
     """
 
     def __init__(
@@ -93,18 +96,32 @@ class Tuner:
         return self._study
 
     def _opened(self) -> Any:
-        storage = None
-        if self.journal is not None:
-            _cut(self.journal)
-            journal = self.optuna.storages.journal
-            storage = self.optuna.storages.JournalStorage(journal.JournalFileBackend(str(self.journal)))
-        made = {"study_name": NAME, "storage": storage, "load_if_exists": True}
-        study = self.optuna.create_study(**made, directions=list(self.directions.values()))
-        if any(trial.params.keys() != self.space.keys() for trial in study.trials):
+        if self.journal is None:
+            study = self._made(None)
+        else:
+            _free(self.journal)
+            study = self._made(self.journal)
+            trials = study.trials
+            last = (len(trials) - 1) // self.batch * self.batch  # the first trial of the last batch
+            if trials and not (len(trials) in (last + self.batch, self.samples) and self._is_whole(trials[-1])):
+                _cut(self.journal, last)
+                study = self._made(self.journal)
+        if not all(self._is_whole(trial) for trial in study.trials):
             raise ValueError("it is of another search")
         with self._experimental():
             study.set_metric_names(list(self.directions))  # in the journal, for those who read it
         return study
+
+    def _made(self, journal: Path | None) -> Any:
+        storage = None
+        if journal is not None:
+            backend = self.optuna.storages.journal.JournalFileBackend(str(journal))
+            storage = self.optuna.storages.JournalStorage(backend)
+        made = {"study_name": NAME, "storage": storage, "load_if_exists": True}
+        return self.optuna.create_study(**made, directions=list(self.directions.values()))
+
+    def _is_whole(self, trial: Any) -> bool:
+        return trial.params.keys() == self.space.keys()
 
     @contextmanager
     def _experimental(self) -> Iterator[None]:
@@ -130,11 +147,28 @@ class Tuner:
         return distributions.CategoricalDistribution(tuple(choices))
 
 
-def _cut(journal: Path) -> None:
-    """Drop the line that a killed process has left unfinished, or the next one would be appended to it."""
+def _free(journal: Path) -> None:
+    """Remove what a process that was killed as it wrote has left: its lock, and half a line.
+
+    Optuna would wait for the lock, and for ever where the path is relative; the sweep's folder has one of its own. To
+    half a line the next one would be appended.
+    """
+    journal.with_name(f"{journal.name}.lock").unlink(missing_ok=True)
     if journal.exists():
         with journal.open("r+b") as file:
             file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def _cut(journal: Path, trial: int) -> None:
+    """Drop all that the journal has from where it makes this trial."""
+    with journal.open("r+b") as file:
+        size, made = 0, 0
+        for line in file:
+            made += json.loads(line)["op_code"] == CREATE_TRIAL
+            if made > trial:
+                break
+            size += len(line)
+        file.truncate(size)
 
 
 def _choices(name: str, values: Any) -> dict[Any, Any]:

@@ -330,6 +330,11 @@ def _is_int(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
+def is_number(value: Any) -> bool:
+    """Whether a program can take it as an argument: a number, a truth value, or an array."""
+    return hasattr(value, "dtype") or isinstance(value, (bool, int, float, complex))
+
+
 def is_real(value: Any) -> bool:
     """Whether it is a real number, or an array of them: Python's, NumPy's or JAX's, and no truth value."""
     if hasattr(value, "dtype"):

@@ -108,7 +108,7 @@ def test_eval_in_another_process(run_folder):
 
 
 def test_evaluate_a_folder(run_folder):
-    table = runs.evaluate(run_folder, 6, greedy=False)
+    table = runs.evaluate(runs.restore(run_folder), 6, greedy=False)
     assert table["seed"].tolist() == [3, 4]
     assert (table["mean_length"] == 4).all()
     assert (table["finished"] == 1).all()
@@ -317,7 +317,7 @@ def test_an_interrupt_leaves_a_run_that_can_be_read(stop, tmp_path):
     assert summary["interrupted"]
     frame = purejaxrl.load(folder)
     assert frame["env_steps"].max() == summary["env_steps"] == 16 * summary["updates"]
-    assert len(runs.evaluate(folder, 2)) == 1
+    assert len(runs.evaluate(runs.restore(folder), 2)) == 1
     assert main("report", folder, "--no-films") == 0
     assert "before it was interrupted" in (folder / "report.html").read_text()
 
@@ -328,7 +328,7 @@ def test_an_interrupt_while_compiling_too(tmp_path):
     assert "Traceback" not in rest
     assert json.loads((folder / "summary.json").read_text())["updates"] == 0
     assert len(purejaxrl.load(folder)) == 0
-    assert len(runs.evaluate(folder, 2)) == 1
+    assert len(runs.evaluate(runs.restore(folder), 2)) == 1
     assert main("report", folder, "--no-films") == 0
 
 

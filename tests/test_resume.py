@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -254,7 +255,7 @@ def test_a_run_keeps_its_folder_to_itself(tmp_path, capsys):
 def test_the_newest_and_the_best_checkpoints_are_kept(tmp_path):
     like = {"x": jnp.zeros(2)}
     for step, score in ((1, None), (2, 5.0), (3, 4.0), (4, 1.0), (5, None), (6, 2.0)):
-        runs.save(tmp_path, runs.Reached(config(keep=2), like, metrics.empty(), step, 1.0), score)
+        runs.save(tmp_path, runs.Reached(config(keep=2), None, like, metrics.empty(), step, 1.0), score)
     assert runs.checkpoints(tmp_path) == [2, 5, 6]
 
 
@@ -265,7 +266,7 @@ def test_eval_takes_the_checkpoint_that_is_asked_for(tmp_path, slow_chunks, caps
     assert len(kept) > 2
     for which in ("newest", "best", str(kept[0])):
         assert main("eval", folder, "--episodes", 2, "--checkpoint", which) == 0
-    assert runs.restore(folder, kept[0])[2].update.tolist() == [kept[0]] * 2
+    assert runs.restore(folder, kept[0]).state.update.tolist() == [kept[0]] * 2
     assert main("eval", folder, "--checkpoint", "worst") == 2
     assert f"checkpoint: {folder} has newest, best, or those after {kept[0]}" in capsys.readouterr().err
 
@@ -312,12 +313,43 @@ def test_the_newest_checkpoint_that_is_whole_is_taken(name, stopped, tmp_path, c
     steps = runs.checkpoints(folder)
     DAMAGE[name](folder / "checkpoints" / str(steps[-1]))
     said = []
-    assert runs.restore(folder, say=said.append)[2].update.tolist() == [steps[-2]] * 2
-    assert str(steps[-1]) in said[0]
+    assert runs.restore(folder, say=said.append).state.update.tolist() == [steps[-2]] * 2
+    assert len(said) == 1
+    named(said[0], steps[-1], steps[-2])
     _, told = resume(folder)
     assert "put aside" in told
     assert f"going on after {steps[-2]} of 12 updates" in told
     same_run(folder, stopped / "whole")
+
+
+def named(line, damaged, taken):
+    assert re.search(rf"checkpoints/{damaged} is .*; the one after {taken} updates is taken", line), line
+
+
+@pytest.mark.parametrize("gif", [False, True], ids=["alone", "with a gif"])
+def test_eval_says_that_it_plays_an_older_checkpoint(gif, stopped, tmp_path, capsys):
+    folder = tmp_path / "x"
+    shutil.copytree(stopped / "part", folder)
+    newest, before = runs.checkpoints(folder)[:-3:-1]
+    flip(arrays(folder / "checkpoints" / str(newest)))
+    assert main("eval", folder, "--episodes", 2, "--json", *(["--gif", tmp_path / "x.gif"] * gif)) == 0
+    shown = capsys.readouterr()
+    assert [row["seed"] for row in json.loads(shown.out)] == [0, 1]
+    [line] = [line for line in shown.err.splitlines() if "damaged" in line]
+    named(line, newest, before)
+    assert (tmp_path / "x.gif").exists() == gif
+
+
+def test_from_python_an_older_checkpoint_is_a_warning_where_it_was_asked_for(stopped, tmp_path):
+    folder = tmp_path / "x"
+    shutil.copytree(stopped / "part", folder)
+    newest, before = runs.checkpoints(folder)[:-3:-1]
+    flip(arrays(folder / "checkpoints" / str(newest)))
+    with pytest.warns(UserWarning, match="damaged") as warned:
+        reached = runs.restore(folder)
+    named(str(warned[0].message), newest, before)
+    assert warned[0].filename == __file__
+    assert len(runs.evaluate(reached, 2)) == 2
 
 
 def test_a_run_whose_checkpoints_are_all_damaged_says_so(stopped, tmp_path, capsys):
@@ -555,7 +587,7 @@ def test_what_is_not_finite_stops_the_run_and_is_named(broken, what, tmp_path):
     reached = runs.newest(tmp_path / "x", print)
     assert reached.updates <= 4
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(reached.state.learner.params))
-    assert len(runs.evaluate(tmp_path / "x", 1)) == 4
+    assert len(runs.evaluate(runs.restore(tmp_path / "x"), 1)) == 4
 
 
 @pytest.mark.parametrize("broken", BREAKS, indirect=True)

@@ -337,3 +337,12 @@ def test_a_sweep_goes_on_in_its_own_folder_alone(precious, tmp_path, name):
     (tmp_path / "x" / name).symlink_to(precious)
     with pytest.raises(SettingError, match=f"{name} is a link that leads out"):
         folders.held(tmp_path / "x", "sweep.json", plan).__enter__()
+
+
+@links
+def test_a_run_begins_in_its_own_folder_alone(precious, tmp_path, capsys):
+    """With a lock in it a folder counts as empty, and the lock is opened for writing."""
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "lock").symlink_to(precious)
+    assert main("train", "--env", "CartPole-v1", "--algo", "ppo", "--out", tmp_path / "x") == 2
+    assert "lock is a link that leads out" in capsys.readouterr().err

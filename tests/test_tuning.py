@@ -2,6 +2,7 @@
 
 import math
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,6 +106,26 @@ def test_going_on_proposes_what_would_have_come(sampler, directions, tmp_path):
     assert found[0] == flat(whole[:3])
     assert found[1:] == whole[3:]
     assert play(study(**how, journal=journal)) == [flat(whole)]  # finished: nothing new
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "qmc", "nsga2"])
+def test_killed_as_it_wrote_it_goes_on_as_if_not(sampler, tmp_path, monkeypatch):
+    """The journal ends anywhere, with Optuna's lock beside it, a link whose relative target is not there."""
+    monkeypatch.chdir(tmp_path)
+    journal = Path("folder") / "journal.log"
+    journal.parent.mkdir()
+    whole = flat(play(study(24, sampler=sampler, journal=journal)))
+    content = journal.read_bytes()
+    lines = np.cumsum([0, *map(len, content.splitlines(keepends=True))])
+    generator = np.random.default_rng(0)
+    anywhere = [*generator.choice(lines, 12, replace=False), *generator.integers(len(content), size=6)]
+    for size in anywhere:
+        journal.write_bytes(content[:size])
+        journal.with_name("journal.log.lock").symlink_to(journal)
+        again = study(24, sampler=sampler, journal=journal)
+        found = flat(play(again))
+        assert found == whole, f"{size} of {len(content)} bytes"
+        assert [trial.state.name for trial in again.study.trials] == ["COMPLETE"] * 24
 
 
 def test_no_return_is_a_failure():

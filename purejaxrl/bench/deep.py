@@ -252,7 +252,7 @@ def run(
     *,
     methods: Sequence[str] = (),
     num_seeds: int = 10,
-) -> tuple[Frame, bool]:
+) -> tuple[Frame, runs.Interrupt]:
     """Run what is missing in the folder `out`, write the table and figures of all that is there.
 
     Args:
@@ -264,8 +264,8 @@ def run(
       num_seeds: from 0 on.
 
     Returns:
-      The results, a row per method, task and seed, and whether all that was asked for is there: an interrupt (Ctrl-C
-      or SIGTERM) loses the piece under way and no other.
+      The results, a row per method, task and seed, and the interrupt (Ctrl-C or SIGTERM), which is set where not all
+      that was asked for is there: it loses the piece under way and no other.
 
     Raises:
       SettingError: where a name is wrong, or `out` holds something else or another configuration.
@@ -295,11 +295,10 @@ def run(
             frames[name] = pd.concat([frames[name], found], ignore_index=True) if name in frames else found
             parts.write(folder / f"{name}.parquet", pieces[name].config, frames[name])
             progress.say(f"{number + 1} of {len(work)}: {deep_figures.in_one_line(results([frames[name]]))}")
-        complete = not interrupted.is_set()
     found = results(frames.values())
     if not found.empty:
         deep_figures.write(out, study.name, found, pd.concat(frames.values(), ignore_index=True))
-    return found, complete
+    return found, interrupted
 
 
 def _held(path: Path, study: Study) -> Piece:

@@ -152,7 +152,7 @@ def run(
     methods: Sequence[str] = (),
     tasks: Sequence[str] = (),
     num_seeds: int = 10,
-) -> tuple[Frame, bool]:
+) -> tuple[Frame, runs.Interrupt]:
     """Run what is missing in the folder `out`, write tables and figures of all that is there.
 
     Args:
@@ -164,8 +164,8 @@ def run(
       num_seeds: reporting seeds.
 
     Returns:
-      The results, a row per run, and whether they are all there: an interrupt (Ctrl-C or SIGTERM) loses the runs under
-      way and no others.
+      The results, a row per run, and the interrupt (Ctrl-C or SIGTERM), which is set where they are not all there: it
+      loses the runs under way and no others.
 
     Raises:
       SettingError: where a name is wrong, or `out` holds runs of another configuration.
@@ -195,14 +195,14 @@ def run(
                 progress.say(f"{number + 1} of {len(pairs)}: {tables.in_one_line(pair.results(), pair.task)}")
     found = [pair.results() for pair in pairs if not pair.frame.empty]
     if not found:
-        return pd.DataFrame(), False
+        return pd.DataFrame(), interrupted
     results = pd.concat(found, ignore_index=True)
     flags = [f"--{name} {' '.join(chosen)}" for name, chosen in (("methods", methods), ("tasks", tasks)) if chosen]
     command = " ".join(
         ["purejaxrl bench exploration", f"--suite {suite}", *flags, f"--seeds {num_seeds}", f"--out {out}"]
     )
     tables.write(out, results, [pair for pair in pairs if not pair.frame.empty], command)
-    return results, not interrupted.is_set()
+    return results, interrupted
 
 
 def _runs_left(pair: Pair) -> int:

@@ -34,12 +34,13 @@ def of(run: Run, progress: Progress) -> Iterator[Film]:
         return
     with contextlib.suppress(SettingError):  # of an environment without a picture
         scenes.painter(run.parts.env)
+        reached = runs.restore(run.folder, say=progress.say)
         for name, lane in _chosen(run.final):
             seed = run.config.seed_numbers[lane]
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "episode.gif"
                 with progress.phase(f"{run.label}: an episode of the {name}"):
-                    gained = gifs.record(run.folder, path, Progress(quiet=True), policy=seed, num_frames=FRAMES)
+                    gained = gifs.record(reached, path, Progress(quiet=True), policy=seed, num_frames=FRAMES)
                 content = path.read_bytes()
             if len(content) > LARGEST:
                 progress.say(f"left out: {len(content) / 1e6:.1f} MB, more than {LARGEST / 1e6:.0f}")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from purejaxrl import expressions, files, metrics, runs, stats
 from purejaxrl.report.style import COLOURS
@@ -145,15 +144,11 @@ def columns(frames: Sequence[Frame], fields: Sequence[str] = ()) -> list[str]:
     found = {}
     for frame in frames:
         for name in frame.columns:
-            if name in (*NO_CURVES, *fields) or not _is_number(frame[name]):
+            if name in (*NO_CURVES, *fields) or not files.of_kind(frame[name], "iuf"):
                 continue
             values = frame[name].to_numpy(float)
             found[name] = found.get(name, False) or bool(np.any(np.isfinite(values) & (values != 0)))
     return [name for name, shown in found.items() if shown or name == "episode_return"]
-
-
-def _is_number(column: pd.Series) -> bool:
-    return isinstance(column.dtype, np.dtype) and column.dtype.kind in "iuf"
 
 
 def curves(frame: Frame, names: Sequence[str], seed_points: int) -> dict[str, Curve]:

@@ -2,6 +2,8 @@
 
 import inspect
 import re
+import subprocess
+import sys
 import threading
 
 import jax
@@ -46,8 +48,8 @@ def run(out, study, keys, **kwargs):
 def sea(tmp_path_factory):
     """Eight seeds on a sea of four that may take 20 episodes: some solve it."""
     out = tmp_path_factory.mktemp("sea") / "x"
-    results, complete = run(out, deep.deepsea(20), [4], methods=["one"], num_seeds=8)
-    assert complete
+    results, interrupted = run(out, deep.deepsea(20), [4], methods=["one"], num_seeds=8)
+    assert not interrupted.is_set()
     return out, results
 
 
@@ -94,8 +96,8 @@ def test_nothing_is_run_twice_and_more_seeds_join(sea, monkeypatch):
         return trained_at_once(self, seeds, *rest)
 
     monkeypatch.setattr(deep.Piece, "train", recorded)
-    again, complete = run(out, deep.deepsea(20), [4], methods=["one"], num_seeds=8)
-    assert complete
+    again, interrupted = run(out, deep.deepsea(20), [4], methods=["one"], num_seeds=8)
+    assert not interrupted.is_set()
     assert trained == []
     pd.testing.assert_frame_equal(again, before)
     more, _ = run(out, deep.deepsea(20), [4, 2], num_seeds=1)  # the first method is the recommended one
@@ -135,13 +137,28 @@ def test_an_interrupt_keeps_what_is_done(tmp_path, monkeypatch):
     monkeypatch.setattr(deep.runs, "interruptible", Interruptible)
     monkeypatch.setattr(deep.parts, "write", write_and_stop)
     monkeypatch.setattr(deep.Piece, "train", trained_at_once)
-    found, complete = run(tmp_path, deep.deepsea(8), [2, 3])
-    assert not complete
+    found, interrupted = run(tmp_path, deep.deepsea(8), [2, 3])
+    assert interrupted.is_set()
     assert set(found["size"]) == {2}
     stop.clear()
-    found, complete = run(tmp_path, deep.deepsea(8), [2, 3])
+    found, interrupted = run(tmp_path, deep.deepsea(8), [2, 3])
     assert set(found["size"]) == {2, 3}
-    assert not complete  # the signal came with the last one
+    assert interrupted.is_set()  # the signal came with the last one
+
+
+def test_sigterm_keeps_what_is_done_and_is_no_fault(tmp_path):
+    words = ["deepsea", "--sizes", "4", "20", "--method", "epsilon", "--seeds", "1", "--out", str(tmp_path / "x")]
+    command = [sys.executable, "-m", "purejaxrl", "bench", *words, "--episodes", "5000"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if line.startswith("1 of 2"):
+                break
+        process.terminate()
+        rest = process.stderr.read()
+        assert process.wait(timeout=60) == 0
+    assert "interrupted: the same command goes on" in rest
+    assert "Traceback" not in rest
+    assert [path.name for path in (tmp_path / "x").glob("parts/*.parquet")] == ["epsilon--deepsea-4.parquet"]
 
 
 def trained_at_once(self, seeds, progress, interrupted):
@@ -158,8 +175,8 @@ def trained_at_once(self, seeds, progress, interrupted):
 
 
 def test_minigrid_runs_its_whole_budget(tmp_path):
-    results, complete = run(tmp_path, deep.minigrid(), [EMPTY])
-    assert complete
+    results, interrupted = run(tmp_path, deep.minigrid(), [EMPTY])
+    assert not interrupted.is_set()
     assert list(results["task"]) == [EMPTY] * 2
     assert (results["env_steps"] == 6_000 // 128 * 128).all()
     assert (results["size"] == 5).all()

@@ -37,8 +37,8 @@ def run(out, **kwargs):
 
 
 def test_it_runs_tunes_and_reports(tiny, tmp_path):
-    results, complete = run(tmp_path / "x")
-    assert complete
+    results, interrupted = run(tmp_path / "x")
+    assert not interrupted.is_set()
     for method in METHODS:
         rows = results[results["method"] == method.name]
         tuning, reporting = rows[rows["phase"] == "tuning"], rows[rows["phase"] == "reporting"]
@@ -76,7 +76,7 @@ def test_it_goes_on_where_it_was_stopped(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(exploration.Pair, "add", add_and_stop)
     monkeypatch.setattr(exploration.runs, "interruptible", Interruptible)
     calls = [run(tmp_path / "pieces", methods=["counts"])]
-    while not calls[-1][1] and len(calls) < 50:
+    while stop.is_set() and len(calls) < 50:
         calls.append(run(tmp_path / "pieces", methods=["counts"]))
     assert len(calls) == 3
     assert len(added) == len(set(added)) == 9
