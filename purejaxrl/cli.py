@@ -178,13 +178,13 @@ class Eval:
 
 @dataclasses.dataclass
 class Report:
-    """Write one HTML page about a run, comparing several, or about a sweep: the answer, figures to look closer at.
+    """Write one HTML page about a run, comparing several, or about a sweep or a population: answers, and figures.
 
     Example: purejaxrl report runs/ppo runs/counts --out comparison.html
     """
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """The runs' folders, or one sweep's."""
+    """The runs' folders, or one sweep's or population's."""
     out: Path | None = None
     """The page; by default report.html in the only run's folder, or in the folder that holds the first run."""
     title: str = ""

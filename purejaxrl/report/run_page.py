@@ -71,8 +71,7 @@ def _lead(found: Sequence[Run]) -> str:
 
 
 def _env(run: Run) -> str:
-    size = run.config.env_settings.get("size")
-    return f"{run.config.env}{f' of size {size}' if size else ''}"
+    return pages.env_name(run.config.env, run.config.env_settings)
 
 
 def _facts(run: Run) -> dict[str, str]:

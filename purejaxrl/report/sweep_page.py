@@ -22,10 +22,6 @@ LISTED = 10  # rows of the table of the best
 RANKED = 500  # configurations in the figure of all
 
 
-def is_sweep(folder: Path) -> bool:
-    return (folder / sweeps.PLAN).is_file()
-
-
 def page(folder: Path) -> pages.Page:
     """The page of a sweep's folder.
 
@@ -56,7 +52,7 @@ def page(folder: Path) -> pages.Page:
     verdicts = _verdicts(found, best, labels, shares)
     summary, call = _summary(folder), commands.sweep(plan, folder)
     return pages.Page(
-        title=f"Sweep on {plan.get('env') if isinstance(plan.get('env'), str) else 'an environment of its own'}",
+        title=f"Sweep on {pages.env_name(plan.get('env'), plan.get('env_settings'))}",
         lead=_lead(found, best, plan),
         verdicts=verdicts,
         facts=_facts(found, best, summary),
