@@ -57,6 +57,8 @@ def test_the_folder_holds_what_it_should(run_folder):
     assert len(summary["final_return_per_seed"]) == 2
     np.testing.assert_allclose(summary["final_return_mean"], np.mean(summary["final_return_per_seed"]))
     assert set(summary) >= {"steps_per_second", "compile_seconds", "run_seconds", "versions"}
+    assert 1e8 < summary["peak_host_bytes"] < 1e12  # JAX alone takes more than the one
+    assert summary["peak_device_bytes"] is None or summary["peak_device_bytes"] > 0
     with np.load(run_folder / "visits.npz") as stored:
         assert stored["visits"].sum(1).tolist() == [summary["env_steps"]] * 2
 

@@ -61,6 +61,7 @@ def test_a_run(run_folder, capsys):
     page = text_of(run_folder / "report.html")
     assert "DeepSea-bsuite of size 4" in page
     assert "Did PPO + RND learn" in page
+    assert re.search(r"peak memory</dt><dd>\d+\.\d\d GB", page)
     assert page.count("data:image/png;base64,") == 2 + page.count("data:image/gif;base64,")  # curves, maps, stills
     assert page.count("data:image/gif;base64,") == 2  # the best seed and the median one
     assert (
@@ -105,7 +106,13 @@ def test_a_sweep(sweep_folder, run_folder):
     text = text_of(page)
     assert page == sweep_folder / "report.html"
     assert page.stat().st_size < 5e6
-    for said in ("4 configurations were compared", "The best 4 of 4", "algo.activation", "of the variance"):
+    for said in (
+        "4 configurations were compared",
+        "peak memory</dt>",
+        "The best 4 of 4",
+        "algo.activation",
+        "of the variance",
+    ):
         assert said in text
     with pytest.raises(SettingError, match="is a sweep's folder, which has a page of its own"):
         report.write([run_folder, sweep_folder])
@@ -200,6 +207,13 @@ def test_the_first_tenth_is_each_seed_s_own_start():
 def test_numbers(value, shown):
     assert numbers.number(value) == shown
     assert numbers.interval(1.0, -1e-6, 2.0) == "1 [0, 2]"
+
+
+def test_memory_is_shown_where_it_is_known():
+    known = {"peak_host_bytes": 1_234_000_000, "peak_device_bytes": 40_000_000_000}
+    assert numbers.memory(known) == {"peak memory": "1.23 GB", "peak device memory": "40.00 GB"}
+    for odd in ({}, {"peak_host_bytes": None}, {"peak_host_bytes": "x"}, {"peak_host_bytes": 10**400}):
+        assert numbers.memory(odd) == {}
 
 
 # --- a real browser ---------------------------------------------------------------------------------------------------

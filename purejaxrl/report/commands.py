@@ -109,8 +109,8 @@ def _again(
         given = {"env_settings": plan["env_settings"]} | given
     lines = [f"{plan['env']!r}", learner, *([f"bonus={bonus}"] if bonus else []), f"search={searched}"]
     lines += [*(f"{name}={value!r}" for name, value in given.items()), f"out={str(folder) + '-again'!r}"]
-    imports = ["import purejaxrl", f"from purejaxrl.algos import {plan['algo']['type']}"]
-    imports += [f"from purejaxrl.bonuses import {plan['bonus']['type']}"] if bonus else []
+    imports = ["import purejaxrl", f"from purejaxrl.algos import {learner.partition('(')[0]}"]
+    imports += [f"from purejaxrl.bonuses import {bonus.partition('(')[0]}"] if bonus else []
     return "\n".join([*imports, *before, f"purejaxrl.{function}(", *(f"    {line}," for line in lines), ")"])
 
 
