@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import json
 import math
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
@@ -179,13 +181,13 @@ class Eval:
 
 @dataclasses.dataclass
 class Report:
-    """Write one HTML page about a run, comparing several, or about a sweep: the answer, figures to look closer at.
+    """Write one HTML page about a run, comparing several, or about a sweep or a population: answers, and figures.
 
     Example: purejaxrl report runs/ppo runs/counts --out comparison.html
     """
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """The runs' folders, or one sweep's."""
+    """The runs' folders, or one sweep's or population's."""
     out: Path | None = None
     """The page; by default report.html in the only run's folder, or in the folder that holds the first run."""
     title: str = ""
@@ -375,6 +377,35 @@ VERBS = {
 }
 
 
+REGISTRY = tyro.constructors.ConstructorRegistry()
+
+
+@REGISTRY.primitive_rule
+def _whole_numbers(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
+    """Integers may be written as people write many steps, ``1e6``."""
+    if info.type is not int:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="INT",
+        instance_from_str=lambda words: _whole(words[0]),
+        is_instance=lambda value: isinstance(value, int),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+def _whole(text: str) -> int:
+    """Raises ValueError: where it is no whole number."""
+    with contextlib.suppress(ValueError):
+        return int(text)
+    with contextlib.suppress(ValueError):
+        if (value := float(text)).is_integer():
+            return int(value)
+    from purejaxrl.types import shown
+
+    raise ValueError(f"write a whole number, such as 64 or 1e6, not {shown(text)}")
+
+
 DESCRIPTION = """Reinforcement learning and exploration in pure JAX.
 
 Examples:
@@ -393,7 +424,7 @@ def main(argv: list[str] | None = None) -> None:
     file damaged; 3 when a run diverged; 4 when it hung; 130 on Ctrl-C.
     """
     argv = sys.argv[1:] if argv is None else argv
-    if argv == ["--version"]:
+    if argv in (["--version"], ["version"]):
         from purejaxrl import __version__
 
         print(__version__)
@@ -431,7 +462,12 @@ def _fail(message: str, code: int) -> None:
 
 
 def _main(argv: list[str]) -> None:
-    verb = argv[0] if argv else ""
+    if not argv:
+        with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(SystemExit):
+            _parse(["--help"], VERBS)
+        sys.exit(2)
+    argv = _with_env_named(["--help"] if argv == ["help"] else argv)
+    verb = argv[0]
     trains = verb == "bench" and argv[1:2] in (["exploration"], ["deepsea"], ["minigrid"])
     if trains or verb in ("train", "sweep", "resume"):
         _spread_over_cores()
@@ -456,6 +492,16 @@ def _main(argv: list[str]) -> None:
         command = _parse(argv, VERBS)
     _check(command)
     _ACTIONS[type(command).__name__](command)
+
+
+def _with_env_named(argv: list[str]) -> list[str]:
+    """The command with its environment where the verb has it, after ``--env`` or as the first word, however it came."""
+    verb, *rest = argv
+    if verb in ("train", "sweep") and rest and not rest[0].startswith("-") and not rest[0].endswith(".toml"):
+        return [verb, "--env", *rest]
+    if verb == "diagnose" and rest[:1] == ["--env"]:
+        return [verb, *rest[1:]]
+    return argv
 
 
 def _with_preset(argv: list[str]) -> list[str]:
@@ -526,11 +572,45 @@ def _searched(values: Any) -> str:
 def _parse_with_settings(argv: list[str], verbs: dict[str, type], *titles: str) -> Any:
     """The command, with the settings of the environment, algorithm and bonus that it chooses."""
     verb = argv[0]
-    command = _parse(argv, verbs | {verb: _with_settings(argv, verbs[verb], {})}, *titles)
+    known = _with_settings(argv, verbs[verb], {})
+    _check_flags(argv, known)
+    command = _parse(argv, verbs | {verb: known}, *titles)
     # Defaults may follow from the constructor (DeepSea's step limit from its size), so parse again knowing it.
     if constructor := _constructor(command):
         command = _parse(argv, verbs | {verb: _with_settings(argv, verbs[verb], constructor)}, *titles)
     return command
+
+
+def _check_flags(argv: list[str], known: type) -> None:
+    """See that flags name settings of what is chosen: the parser's own guesses know no initials, such as ``--lr``.
+
+    Raises:
+      SettingError: where one does not, with what may have been meant.
+    """
+    from purejaxrl.types import SettingError, are_initials, nearest
+
+    defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(known)}
+    parts = {
+        name.removesuffix("_settings"): [one.name for one in dataclasses.fields(default)]
+        for name, default in defaults.items()
+        if name.endswith("_settings")
+    }
+    for word in argv:
+        flag = word.partition("=")[0]
+        part, dot, name = flag.removeprefix("--").replace("-", "_").partition(".")
+        name = name.partition(".")[0]
+        if not flag.startswith("--"):
+            continue
+        if dot and part in parts and name not in parts[part] and name.removeprefix("no_") not in parts[part]:
+            near = [f"{part}.{one}" for one in nearest(name, parts[part])]
+        elif not dot and part not in defaults:
+            settings = [(kind, one) for kind, names in parts.items() for one in names]
+            near = [f"{kind}.{one}" for kind, one in settings if part == one or are_initials(part, one)]
+        else:
+            continue
+        if near:
+            meant = " or ".join(f"--{one.replace('_', '-')}" for one in near)
+            raise SettingError(f"{flag} is no setting; did you mean {meant}?")
 
 
 def _parse_with_env(argv: list[str], verbs: dict[str, type]) -> Any:
@@ -574,6 +654,7 @@ def _parse(
         args=argv,
         description=description,
         config=(tyro.conf.SuppressFixed,),
+        registry=REGISTRY,
     )
 
 
@@ -718,6 +799,7 @@ def _end(command: Any, out: Path, summary: dict[str, Any], progress: Progress) -
         f"{summary['compile_seconds']:.1f} s of compiling"
     )
     if not summary["interrupted"]:
+        progress.say(f"`purejaxrl report {shlex.quote(str(out))}` draws it")
         return
     if summary["signal"] is None:
         progress.say(
@@ -794,13 +876,15 @@ def _sweep(command: Sweep) -> None:
         best = found.best()
         numbers = best[["final_return", "low", "high"]].round(6) + 0.0
         interval = [f"[{_short(low)}, {_short(high)}]" for low, high in numbers[["low", "high"]].to_numpy()]
+        interval = ["–" if seeds == 1 else shown for seeds, shown in zip(best["seeds"], interval, strict=True)]
         best = best.assign(final_return=numbers["final_return"], low=interval).drop(columns="high")
         title = f"the best {len(best)} configurations: mean final return over seeds [95 % interval]"
         _show_table(title, best.rename(columns={"final_return": "return", "low": "interval"}))
         shares = ", ".join(f"{name} {share:.0%}" for name, share in found.importance().items())
         _stdout().print(f"variance explained by each field alone: {shares}", highlight=False, soft_wrap=True)
     progress.say(
-        f"{out}: {found.frame.groupby(['config_id', 'seed']).ngroups} runs; purejaxrl.load({str(out)!r}) reads them"
+        f"{out}: {found.frame.groupby(['config_id', 'seed']).ngroups} runs; `purejaxrl report {shlex.quote(str(out))}` "
+        f"draws them, purejaxrl.load({str(out)!r}) reads them"
     )
     if not found.complete:
         progress.say("interrupted: the same command with this --out goes on")

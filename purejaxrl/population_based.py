@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from purejaxrl import checkpoint, folders, metrics, processes, runs, search, sweeps
+from purejaxrl import checkpoint, files, folders, metrics, processes, runs, search, sweeps
 from purejaxrl.lanes import Lanes, lane_keys
 from purejaxrl.populations import SAVE_SECONDS, Program
 from purejaxrl.progress import Progress
@@ -30,6 +30,7 @@ from purejaxrl.types import SettingError, check_int, check_new_path, check_numbe
 
 Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
 PLAN = "pbt.json"
+KEY = ["seed", "config_id", "update"]  # of a row
 
 
 @dataclasses.dataclass
@@ -46,23 +47,20 @@ class Population:
     out: Path | None = None
     complete: bool = True  # False after an interrupt
 
+    def scores(self) -> Frame:
+        """A row per member and interval: `seed, config_id, interval` (from 0), `env_steps` by its end, the member's
+        settings in it, `parent`, and `score`, by which members are ranked, -inf where no episode ended."""
+        key = ["seed", "config_id", "interval"]
+        groups = self.frame.assign(interval=(self.frame["update"] - 1) // self.interval).groupby(key)
+        found = groups[["env_steps", *self.fields, "parent"]].last()
+        return found.assign(score=[_score(of) for _, of in groups]).reset_index()
+
     def best(self) -> Frame:
         """Every member after the last interval, best first: `seed, config_id`, its settings then, `score`."""
-        end = self.frame["update"].max()
-        last = self.frame[self.frame["update"] > (end - 1) // self.interval * self.interval]
-        rows = [
-            {
-                "seed": seed,
-                "config_id": member,
-                **{name: of[name].iloc[-1] for name in self.fields},
-                "score": _score(of),
-            }
-            for (seed, member), of in last.groupby(["seed", "config_id"])
-        ]
+        found = self.scores()
+        last = found[found["interval"] == found["interval"].max()]
         columns = ["seed", "config_id", *self.fields, "score"]
-        return pd.DataFrame(rows, columns=columns).sort_values(
-            "score", ascending=False, kind="stable", ignore_index=True
-        )
+        return last[columns].sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
     def schedule(self, seed: int = 0) -> Frame:
         """The way of the best member of a population: the rows of it and of its ancestors, in the order of updates."""
@@ -150,6 +148,37 @@ def pbt(
         return run.all(folder)
 
 
+def read(out: str | os.PathLike) -> Population:
+    """What a population's folder holds so far.
+
+    Raises:
+      SettingError: where it is of something else, or damaged.
+    """
+    folder = Path(out)
+    files.check_contents(folder)
+    plan, path = folders.read(folder, PLAN), folder / metrics.FILE
+    fields, numbers = plan["fields"], [plan.get(name) for name in ("interval", "total_steps")]
+    if not isinstance(fields, list) or not all(isinstance(one, int) and one > 0 for one in numbers):
+        raise SettingError(f"{folder / PLAN} is damaged: it has no fields, interval or total_steps")
+    steps, total = (int(one) for one in numbers if one)
+    frame: Frame = metrics.load(folder).sort_values(KEY, ignore_index=True)
+    try:
+        files.check_columns(frame, ("env_steps", "parent"), fields)
+    except ValueError as error:
+        raise SettingError(f"{path} is damaged: {error}") from None
+    seeds, members, updates = (int(frame[name].nunique()) for name in KEY)
+    whole = len(frame) == seeds * members * updates > 0 and frame["parent"].between(0, members - 1).all()
+    if whole:
+        key = pd.MultiIndex.from_product([frame["seed"].unique(), range(members), range(1, updates + 1)])
+        whole = frame.set_index(KEY).index.equals(key)
+    if not whole:
+        raise SettingError(f"{path} is damaged: rows of a member are missing, or it goes on from none")
+    taken = frame["env_steps"].to_numpy()[:updates]
+    per_update = int(np.diff(taken).max(initial=1)) if updates > 1 else int(taken[0])
+    done = bool(taken[-1] + per_update > total)
+    return Population(frame, fields, max(steps // max(per_update, 1), 1), folder, done)
+
+
 class _Run:
     """One call's work."""
 
@@ -200,7 +229,7 @@ class _Run:
                         saved = time.monotonic()
             if folder and lanes.done:
                 self._save(lanes, frames, folder)
-        frame = pd.concat(frames, ignore_index=True).sort_values(["seed", "config_id", "update"], ignore_index=True)
+        frame = pd.concat(frames, ignore_index=True).sort_values(KEY, ignore_index=True)
         return Population(frame, self.fields, self.interval, folder, lanes.done == num_updates)
 
     def _begin(self, lanes: Lanes, folder: Path | None) -> tuple[Frame, Frame, np.ndarray]:

@@ -198,16 +198,18 @@ def num_bytes(tree: Any) -> float:
     return float(sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves))
 
 
-def peak_memory() -> float:
-    """Bytes that were taken at most so far: of the first accelerator, or of this process; 0 where nobody knows."""
-    stats = jax.local_devices()[0].memory_stats() if jax.default_backend() != "cpu" else None
-    if stats:
-        return float(stats.get("peak_bytes_in_use", 0))
+def peak_memory() -> dict[str, int | None]:
+    """Bytes that were taken at most so far: `peak_host_bytes` by this process, resident, and `peak_device_bytes` by JAX
+    on the fullest of its accelerators; None where there is none, or nobody knows."""
+    devices = jax.local_devices() if jax.default_backend() != "cpu" else []
+    peaks = [int((device.memory_stats() or {}).get("peak_bytes_in_use", 0)) for device in devices]
     try:
         import resource
     except ImportError:  # not a POSIX system
-        return 0.0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1.0 if sys.platform == "darwin" else 1024.0)
+        host = None
+    else:
+        host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return {"peak_host_bytes": host, "peak_device_bytes": max(peaks, default=0) or None}
 
 
 class UnderWay:

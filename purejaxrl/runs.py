@@ -28,11 +28,12 @@ import pandas as pd
 from purejaxrl import algos, checkpoint, discovery, envs, evaluation, expressions, files, metrics, processes
 from purejaxrl.lanes import lane_keys
 from purejaxrl.train import Train, TrainState, make_train
-from purejaxrl.types import SettingError, check_choice, check_int
+from purejaxrl.types import SettingError, check_choice, check_int, nearest
 
 FORMAT = 1
 FACTS = "run.json"  # beside a checkpoint: the config it is of, the seconds it took, its score
 IF_DIVERGED = ("stop", "freeze")
+SHOWN = 5  # runs in a message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,10 +118,23 @@ def read_config(folder: Path) -> Config:
     try:
         content = files.read_json(path)
     except OSError:
-        raise SettingError(f"{folder} is not a run's folder: it has no readable config.json") from None
+        raise SettingError(f"{folder} is not a run's folder: it has no readable config.json{_hint(folder)}") from None
     except ValueError:
         raise SettingError(f"{path} is damaged: not JSON") from None
     return _config(content, path)
+
+
+def _hint(folder: Path) -> str:
+    """What may have been meant by a folder that is not a run's."""
+    for name, what in (("sweep.json", "a sweep"), ("pbt.json", "a population"), ("diagnosis.json", "a diagnosis")):
+        if (folder / name).is_file():
+            return f"; it is {what}'s"
+    if inner := sorted(str(path.parent) for path in folder.glob("*/config.json")):
+        return f"; runs in it: {', '.join(inner[:SHOWN])}{' ...' if len(inner) > SHOWN else ''}"
+    beside = [path.parent.name for path in folder.parent.glob("*/config.json")]
+    if not folder.exists() and (near := nearest(folder.name, beside)):
+        return f"; did you mean {' or '.join(str(folder.parent / name) for name in near)}?"
+    return "" if folder.exists() else "; there is no such folder"
 
 
 def write_config(folder: Path, config: Config) -> None:

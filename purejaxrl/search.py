@@ -195,7 +195,7 @@ def parse(text: str) -> tuple[str, Any]:
         raise SettingError(
             f"search: {shown(text)} is none; write 'algo.learning_rate=1e-4,1e-3' or 'bonus.coef=loguniform(0.01,10)'"
         )
-    return name, parse_values(values)
+    return name.replace("-", "_"), parse_values(values)  # flags are written with dashes
 
 
 def parse_values(text: str) -> Any:

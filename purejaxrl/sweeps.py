@@ -640,7 +640,9 @@ class _Run:
         if self.returns:
             best = max(self.returns, key=lambda number: self.returns[number][1])
             self.progress.note = f"best so far {self.returns[best][1]:.4g}, configuration {best}"
-            self.progress.note += f", peak memory {peak_memory() / 1e9:.1f} GB" if self.on is None else ""
+            found = peak_memory()
+            peak = found["peak_device_bytes"] or found["peak_host_bytes"] or 0
+            self.progress.note += f", peak memory {peak / 1e9:.1f} GB" if self.on is None else ""
 
     def _best(self, buckets: Sequence[Bucket], ids: Sequence[int], share: float) -> list[int]:
         """The configurations that go on after this share of a run."""
@@ -682,6 +684,7 @@ class _Run:
             "steps_per_second": self.steps / run_seconds if run_seconds else 0.0,
             "compile_seconds": sum(program.compile_seconds for program in self.programs.values()),
             "run_seconds": run_seconds,
+            **(peak_memory() if self.on is None else {}),  # what trains elsewhere takes its memory there
             "versions": runs.versions(),
         }
 

@@ -184,7 +184,8 @@ class _Work:
                 self.progress.say(f"the run is done, {self.train.env_steps:,} steps each; --total-steps adds more")
                 facts = self._facts(done=True)
                 with contextlib.suppress(SettingError):  # it may have been killed before it wrote one, or cut since
-                    facts["compile_seconds"] = runs.read_summary(self.out)["compile_seconds"]
+                    before = runs.read_summary(self.out)
+                    facts |= {name: before.get(name) for name in (*populations.peak_memory(), "compile_seconds")}
                 return _write(reached, self.out, facts)
         self.lanes.compile(self.progress)
         populations.check_memory(self.lanes.memory())
@@ -267,6 +268,7 @@ class _Work:
             "signal": self.interrupted.name,
             "diverged": {str(seed): what for seed, what in sorted(self.ended.items())},
             "compile_seconds": self.lanes.compile_seconds,
+            **populations.peak_memory(),
         }
 
 

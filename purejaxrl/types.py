@@ -494,9 +494,16 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
+def are_initials(word: str, name: str) -> bool:
+    """Whether the word abbreviates the name, of two parts at least: ``lr`` for ``learning_rate``."""
+    return "_" in name and word == "".join(part[:1] for part in name.split("_"))
+
+
 def nearest(word: str, words: Iterable[str], count: int = 3) -> list[str]:
-    """Return up to `count` of `words` that look like `word`, best first, whatever the case."""
+    """Return up to `count` of `words` that `word` are the initials of or looks like, best first, whatever the case."""
     lowered = {candidate.lower(): candidate for candidate in words}
-    found = difflib.get_close_matches(word.lower(), lowered, n=count, cutoff=0.5)
+    found = [name for name in lowered if are_initials(word.lower(), name)] or difflib.get_close_matches(
+        word.lower(), lowered, n=count, cutoff=0.5
+    )
     found += [name for name in lowered if word and name.startswith(word.lower()) and name not in found]
     return [lowered[name] for name in found[:count]]

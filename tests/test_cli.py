@@ -57,8 +57,33 @@ def test_the_folder_holds_what_it_should(run_folder):
     assert len(summary["final_return_per_seed"]) == 2
     np.testing.assert_allclose(summary["final_return_mean"], np.mean(summary["final_return_per_seed"]))
     assert set(summary) >= {"steps_per_second", "compile_seconds", "run_seconds", "versions"}
+    assert 1e8 < summary["peak_host_bytes"] < 1e12  # JAX alone takes more than the one
+    assert summary["peak_device_bytes"] is None or summary["peak_device_bytes"] > 0
     with np.load(run_folder / "visits.npz") as stored:
         assert stored["visits"].sum(1).tolist() == [summary["env_steps"]] * 2
+
+
+def test_a_run_s_folder_that_is_none_says_what_may_be_meant(run_folder, capsys, tmp_path):
+    for word, said in (
+        (run_folder.parent, f"runs in it: {run_folder}"),
+        (tmp_path / "x", "there is no such folder"),
+    ):
+        assert main("report", word) == 2
+        assert said in capsys.readouterr().err
+    shutil.copytree(run_folder, tmp_path / "first")
+    assert main("eval", tmp_path / "frist") == 2
+    assert f"did you mean {tmp_path / 'first'}?" in capsys.readouterr().err
+
+
+def test_the_end_of_a_run_says_what_comes_next(capsys, tmp_path):
+    assert main("train", *TINY, "--total-steps", "1e2", "--out", tmp_path / "a b") == 0  # as many write 100 steps
+    assert f"`purejaxrl report '{tmp_path / 'a b'}'` draws it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["help"], ["--help"]])
+def test_help_is_the_overview(words, capsys):
+    assert main(*words) == 0
+    assert "Exit codes:" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("algo", [name for name in discovery.names(algos) if name != "ppo"])

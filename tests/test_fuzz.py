@@ -166,7 +166,7 @@ def run(trained, tmp_path):
 def no_pictures(monkeypatch):
     """Nine tenths of a page's time."""
 
-    def undrawn(name, title, note, lines, wide=False):
+    def undrawn(name, title, note, lines, wide=False, of="seed"):
         return figures.Drawn(name, title, note, {}, figures._curve_table(lines))
 
     monkeypatch.setattr(figures, "curve", undrawn)
@@ -318,6 +318,46 @@ def again(out):
     settings = {"search": {"algo.learning_rate": [1e-4, 1e-3]}, "num_envs": 2, "total_steps": 64}
     learner = PPO(num_steps=4, num_minibatches=1, hidden=(8,))
     return purejaxrl.sweep("CartPole-v1", learner, out=out, progress=Progress(Console(quiet=True)), **settings)
+
+
+@pytest.fixture
+def population(tmp_path):
+    """A population's folder: three members, two intervals of two updates, one copy."""
+    out, rows = tmp_path / "population", []
+    for member, parent in enumerate((0, 1, 0)):
+        own = {"config_id": member, "algo.learning_rate": 1e-3 * (member + 1), "seed": 0, "update": [1, 2, 3, 4]}
+        own |= {"parent": [member, member, parent, parent], "env_steps": [8, 16, 24, 32], "num_episodes": 1}
+        rows.append(pd.DataFrame(own | {"episode_return": [0.0, 1.0, 2.0, float(member)], "episode_return_max": 2.0}))
+    out.mkdir()
+    pd.concat(rows).to_parquet(out / "metrics.parquet", index=False)
+    plan = {"format": 1, "fields": ["algo.learning_rate"], "env": "CartPole-v1", "algo": {"type": "PPO"}, "bonus": None}
+    plan |= {"interval": 16, "total_steps": 32, "members": 3, "seeds": [0], "env_settings": {"size": 4}, "num_envs": 2}
+    plan |= {"search": {"algo.learning_rate": {"type": "LogUniform", "low": 1e-4, "high": 0.1}}, "resets": None}
+    plan |= {"visits": False, "quantile": 0.25, "perturb": 1.25, "resample": 0.25, "versions": {"jax": "1"}}
+    (out / "pbt.json").write_text(json.dumps(plan))
+    return out
+
+
+def test_a_population_s_folder(population, no_pictures):
+    plan, path = json.loads((population / "pbt.json").read_text()), population / "metrics.parquet"
+    frame, data = pd.read_parquet(path), path.read_bytes()
+    assert report.write([population]).exists()
+
+    @fuzz(60)
+    @hypothesis.given(any_json(plan))
+    def check_plan(text):
+        (population / "pbt.json").write_bytes(text)
+        refuse(report.write, [population])
+
+    @fuzz(60)
+    @hypothesis.given(changed_bytes(data) | changed_frame(frame).map(lambda frame: table(frame, path)))
+    def check_metrics(data):
+        path.write_bytes(data)
+        refuse(report.write, [population])
+
+    check_plan()
+    (population / "pbt.json").write_text(json.dumps(plan))
+    check_metrics()
 
 
 def every_view(out):

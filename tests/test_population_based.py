@@ -47,6 +47,22 @@ def scores(rows):
     return total / rows["num_episodes"].groupby([rows["seed"], rows["config_id"]]).sum()
 
 
+def test_a_folder_is_read_as_what_the_call_gave(whole):
+    found, out = whole
+    read = population_based.read(out)
+    pd.testing.assert_frame_equal(read.frame, found.frame)
+    assert (read.fields, read.interval, read.complete) == (found.fields, found.interval, found.complete)
+    pd.testing.assert_frame_equal(read.best(), found.best())
+
+
+def test_the_scores_are_the_means_of_all_episodes_of_an_interval(whole):
+    found = whole[0].scores()
+    for number, rows in enumerate(spans(whole[0].frame)):
+        of_interval = found[found["interval"] == number].set_index(["seed", "config_id"])
+        np.testing.assert_allclose(of_interval["score"], scores(rows).fillna(-np.inf))
+        assert (of_interval["env_steps"] == rows["env_steps"].max()).all()
+
+
 def test_the_worst_goes_on_from_the_best_with_its_settings_changed(whole):
     frame = whole[0].frame
     assert frame.groupby(["seed", "config_id"])["update"].count().tolist() == [8] * 8

@@ -11,9 +11,10 @@ import pytest
 from commands import main
 
 import purejaxrl
-from purejaxrl import folders, report, runs
+from purejaxrl import folders, population_based, report, runs
 from purejaxrl.algos import PPO
 from purejaxrl.report import commands, data, numbers, verdicts
+from purejaxrl.search import LogUniform
 from purejaxrl.types import SettingError
 
 TINY = ["--env", "DeepSea-bsuite", "--env.size", "4", "--num-envs", "2", "--algo.num-steps", "8", "--algo.hidden", "8"]
@@ -39,6 +40,16 @@ def sweep_folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def population_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("populations") / "x"
+    search = {"algo.learning_rate": LogUniform(1e-4, 1e-1), "algo.gamma": [0.9, 0.95, 0.99]}
+    learner, settings = PPO(num_steps=16, num_minibatches=2, num_epochs=1, hidden=(8,)), {"num_envs": 2, "seeds": 2}
+    settings |= {"total_steps": 8 * 32, "interval": 64, "members": 4}
+    purejaxrl.pbt("CartPole-v1", learner, search=search, out=folder, **settings)
+    return folder
+
+
 def text_of(page):
     """The page without its scripts."""
     return re.sub(r"\s+", " ", re.sub(r"(?s)<script>.*?</script>", "", page.read_text(encoding="utf-8")))
@@ -50,6 +61,7 @@ def test_a_run(run_folder, capsys):
     page = text_of(run_folder / "report.html")
     assert "DeepSea-bsuite of size 4" in page
     assert "Did PPO + RND learn" in page
+    assert re.search(r"peak memory</dt><dd>\d+\.\d\d GB", page)
     assert page.count("data:image/png;base64,") == 2 + page.count("data:image/gif;base64,")  # curves, maps, stills
     assert page.count("data:image/gif;base64,") == 2  # the best seed and the median one
     assert (
@@ -94,16 +106,69 @@ def test_a_sweep(sweep_folder, run_folder):
     text = text_of(page)
     assert page == sweep_folder / "report.html"
     assert page.stat().st_size < 5e6
-    for said in ("4 configurations were compared", "The best 4 of 4", "algo.activation", "of the variance"):
+    for said in (
+        "4 configurations were compared",
+        "peak memory</dt>",
+        "The best 4 of 4",
+        "algo.activation",
+        "of the variance",
+    ):
         assert said in text
     with pytest.raises(SettingError, match="is a sweep's folder, which has a page of its own"):
         report.write([run_folder, sweep_folder])
 
 
-def test_the_call_of_a_sweep_does_it_again(sweep_folder):
+def test_the_call_of_a_sweep_does_it_again(sweep_folder, monkeypatch):
     call = commands.sweep(folders.read(sweep_folder, "sweep.json"), sweep_folder)
     assert "PPO(num_steps=8, hidden=(8,))" in call
-    compile(call, "call", "exec")
+    calls = []
+    monkeypatch.setattr(purejaxrl, "sweep", lambda *parts, **settings: calls.append((parts, settings)))
+    exec(call, {})
+    ((env, learner), settings), = calls  # fmt: skip
+    assert (env, learner) == ("CartPole-v1", PPO(num_steps=8, hidden=(8,)))
+    assert len(settings["search"]) == 4
+
+
+def test_a_population(population_folder, run_folder):
+    """What it says of copies and ancestors, by walking the metrics row by row."""
+    text, found = text_of(report.write([population_folder])), population_based.read(population_folder)
+    best = found.best().iloc[0]
+    rows = found.frame[(found.frame["seed"] == best["seed"]) & (found.frame["update"] % found.interval == 0)]
+    parents = {(row.config_id, row.update): row.parent for row in rows.itertuples()}
+    copies, ancestors, lineage = sum(one != key[0] for key, one in parents.items()), set(), []
+    for member in range(4):
+        now = member
+        for update in (8, 6, 4, 2):
+            lineage += [now] if member == best["config_id"] else []
+            now = parents[now, update]
+        ancestors.add(now)
+    assert copies == 3
+    assert (
+        f"{copies} times a member went on from another one; the 4 at the end descend from {len(ancestors)} of" in text
+    )
+    through = list(dict.fromkeys(lineage[::-1]))
+    assert ("in one member" if len(through) == 1 else f"through members {', '.join(map(str, through))}") in text
+    assert "The best members of 2 populations" in text
+    assert "The best 8 of 8 members" in text
+    for name in ("algo.learning_rate", "algo.gamma"):
+        assert f"{name} went from" in text
+    with pytest.raises(SettingError, match="is a population's folder, which has a page of its own"):
+        report.write([run_folder, population_folder])
+
+
+def test_the_call_of_a_population_trains_it_again(population_folder, monkeypatch):
+    plan, calls = folders.read(population_folder, "pbt.json"), []
+    code = commands.population(plan, population_folder)
+    monkeypatch.setattr(purejaxrl, "pbt", lambda *parts, **settings: calls.append((parts, settings)))
+    exec(code, {})
+    ((env, learner), settings), = calls  # fmt: skip
+    assert env == "CartPole-v1"
+    assert learner == PPO(num_steps=16, num_minibatches=2, num_epochs=1, hidden=(8,))
+    assert settings["search"] == {"algo.learning_rate": LogUniform(1e-4, 1e-1), "algo.gamma": [0.9, 0.95, 0.99]}
+    assert {name: settings[name] for name in ("members", "interval", "total_steps")} == {
+        "members": 4, "interval": 64, "total_steps": 256,
+    }  # fmt: skip
+    assert commands.population(plan | {"search": {"x": {"type": "Evil", "low": 1}}}, population_folder) == ""
 
 
 def test_numbers_that_are_not_finite_are_left_out(run_folder, tmp_path):
@@ -142,6 +207,13 @@ def test_the_first_tenth_is_each_seed_s_own_start():
 def test_numbers(value, shown):
     assert numbers.number(value) == shown
     assert numbers.interval(1.0, -1e-6, 2.0) == "1 [0, 2]"
+
+
+def test_memory_is_shown_where_it_is_known():
+    known = {"peak_host_bytes": 1_234_000_000, "peak_device_bytes": 40_000_000_000}
+    assert numbers.memory(known) == {"peak memory": "1.23 GB", "peak device memory": "40.00 GB"}
+    for odd in ({}, {"peak_host_bytes": None}, {"peak_host_bytes": "x"}, {"peak_host_bytes": 10**400}):
+        assert numbers.memory(odd) == {}
 
 
 # --- a real browser ---------------------------------------------------------------------------------------------------
@@ -209,9 +281,10 @@ def test_a_browser_draws_a_run_and_its_controls_work(opened, run_folder, tmp_pat
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_browser_draws_a_sweep_as_wide_as_a_phone(opened, sweep_folder, scheme):
+@pytest.mark.parametrize("folder", ["sweep_folder", "population_folder"])
+def test_a_browser_draws_it_as_wide_as_a_phone(opened, folder, scheme, request):
     phone = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True, "color_scheme": scheme}
-    page = opened(report.write([sweep_folder]), **phone)
+    page = opened(report.write([request.getfixturevalue(folder)]), **phone)
     assert page.evaluate("() => document.documentElement.scrollWidth") == 360
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy.stats import binomtest, trim_mean
+from scipy.stats import binomtest, mannwhitneyu, norm, trim_mean
 
 from purejaxrl import stats
 
@@ -62,6 +62,50 @@ def test_stratified_interval_against_brute_force():
     np.testing.assert_allclose([iqm, low, high], [trim_mean(scores.ravel(), 0.25), *np.percentile(drawn, [5, 95])])
     far = stats.stratified_iqm_interval(np.array([[0.0, 100.0], [0.0, 100.0]]))
     assert far == (50.0, 50.0, 50.0)  # every task stays in every resample
+
+
+PAIRS = {
+    stats.difference_interval: lambda x, y: x - y,
+    stats.probability_of_improvement: lambda x, y: 1.0 if x > y else 0.5 if x == y else 0.0,
+}
+
+
+@pytest.mark.parametrize(("interval", "of_pair"), PAIRS.items())
+@pytest.mark.parametrize("sizes", [(1, 1), (2, 5), (6, 4), (10, 10)])
+def test_interval_of_pairs_against_brute_force(interval, of_pair, sizes):
+    """Every pair of every resample one by one; rounded, so that some are equal."""
+    x, y = (np.random.default_rng(4 + i).normal(0.5 * i, 1.0, size).round(1) for i, size in enumerate(sizes))
+    drawn = []
+    counts = [np.random.default_rng(i).multinomial(size, [1 / size] * size, 300) for i, size in enumerate(sizes)]
+    for of_x, of_y in zip(*counts, strict=True):
+        drawn.append(np.mean([of_pair(a, b) for a in np.repeat(x, of_x) for b in np.repeat(y, of_y)]))
+    value = np.mean([of_pair(a, b) for a in x for b in y])
+    np.testing.assert_allclose(interval(x, y, resamples=300), [value, *np.percentile(drawn, [2.5, 97.5])], atol=1e-12)
+
+
+def test_interval_of_pairs_is_that_of_ranks_and_means():
+    x, y = np.random.default_rng(6).normal(0.0, 1.0, (2, 12))
+    np.testing.assert_allclose(stats.probability_of_improvement(x, y)[0], mannwhitneyu(x, y).statistic / 144)
+    np.testing.assert_allclose(stats.difference_interval(x, y)[0], x.mean() - y.mean())
+
+
+@pytest.mark.parametrize(
+    ("interval", "truth"), [(stats.difference_interval, 1.0), (stats.probability_of_improvement, None)]
+)
+def test_interval_of_pairs_covers_about_as_it_says(interval, truth):
+    """Of normals with another mean and spread; 30 of each."""
+    truth = norm.cdf(1.0 / np.sqrt(5.0)) if truth is None else truth
+    x, y = np.random.default_rng(7).normal(0.0, 1.0, (2, 300, 30))
+    found = np.array([interval(1.0 + 2.0 * a, b, resamples=500) for a, b in zip(x, y, strict=True)])
+    assert 0.9 < ((found[:, 1] < truth) & (truth < found[:, 2])).mean() < 0.99
+
+
+def test_pairs_with_missing_values():
+    """Left out of a difference; in a comparison a run without a value is worse than any, and level with its like."""
+    x, y = np.array([1.0, np.nan, 3.0]), np.array([np.nan, 2.0])
+    assert stats.difference_interval(x, y)[0] == 0.0
+    assert stats.probability_of_improvement(x, y)[0] == (1 + 1 + 0.5 + 0 + 1 + 0) / 6
+    assert np.isnan(stats.difference_interval(x, np.array([np.nan]))).all()
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 10), (1, 3), (9, 10), (10, 10), (50, 200)])

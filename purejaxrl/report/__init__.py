@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a run, several runs side by side, or a sweep."""
+"""One self-contained HTML page about a run, several runs side by side, a sweep, or a population."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def write(
     films: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Write the page about these runs' folders, or about a sweep's, and return its path.
+    """Write the page about these runs' folders, or about a sweep's or a population's, and return its path.
 
     Args:
-      folders: of one run or several, or of one sweep.
+      folders: of one run or several, or of one sweep or population.
       out: the page; by default report.html in the only folder, or in the folder that holds the first one.
       title: the heading; by default what was trained on.
       films: play an episode of each run's best and of its median seed, where the environment has a picture.

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from purejaxrl import algos, bonuses, discovery, expressions, runs
+from purejaxrl import algos, bonuses, discovery, expressions, runs, search
 
 
 def train(config: runs.Config) -> str:
@@ -66,21 +66,52 @@ def sweep(plan: dict[str, Any], folder: Path) -> str:
 
     The configurations, drawn ones too, are read from the plan, so that they are exactly those.
     """
+    if "configurations" not in plan:
+        return ""
+    reading = ["import json", f"plan = json.load(open({str(folder / 'sweep.json')!r}))"]
+    given = {name: plan[name] for name in ("rungs", "keep") if name in plan}
+    return _again("sweep", plan, folder, reading, 'plan["configurations"]', {"seeds": plan.get("seeds"), **given})
+
+
+def population(plan: dict[str, Any], folder: Path) -> str:
+    """The call in Python that trains a population of built-in parts again; else nothing."""
+    classes = {cls.__name__: cls for cls in search.DISTRIBUTIONS.values()}
+    try:
+        spaces = {name: _space(values, classes) for name, values in plan["search"].items()}
+        rules = {name: plan[name] for name in ("interval", "members", "quantile", "perturb", "resample")}
+        given = {"seeds": len(plan["seeds"]), **rules}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return ""
+    kinds = sorted({type(space).__name__ for space in spaces.values()} & classes.keys())
+    before = [f"from purejaxrl.search import {', '.join(kinds)}"] if kinds else []
+    return _again("pbt", plan, folder, before, repr(spaces), given)
+
+
+def _space(values: Any, classes: dict[str, Any]) -> Any:
+    """A list or a distribution, from what :func:`purejaxrl.runs.describe` made of it."""
+    if isinstance(values, list):
+        return values
+    return classes[values["type"]](**{name: value for name, value in values.items() if name != "type"})
+
+
+def _again(
+    function: str, plan: dict[str, Any], folder: Path, before: list[str], searched: str, given: dict[str, Any]
+) -> str:
+    """A call with the parts that a plan names, after the lines `before`; nothing where one is not built in."""
     try:
         learner, bonus = _call(plan["algo"], algos), None if plan["bonus"] is None else _call(plan["bonus"], bonuses)
-        rest = {name: plan[name] for name in ("seeds", "num_envs", "total_steps")} | {"visits": plan["visits"]}
-        if not isinstance(plan["env"], str) or plan["resets"] or "configurations" not in plan:
+        given = {name: plan[name] for name in ("num_envs", "total_steps", "visits")} | given
+        if not isinstance(plan["env"], str) or plan["resets"]:
             return ""
     except (KeyError, TypeError, ValueError, AttributeError):
         return ""
-    rungs = {name: plan[name] for name in ("rungs", "keep") if name in plan}
-    given = {"env_settings": plan["env_settings"]} if plan.get("env_settings") else {}
-    words = [f"{name}={value!r}" for name, value in (given | rest | rungs).items()]
-    lines = [f"{plan['env']!r}", learner, *([f"bonus={bonus}"] if bonus else [])]
-    lines += ['search=plan["configurations"]', *words, f"out={str(folder) + '-again'!r}"]
-    imports = ["import json", "import purejaxrl", "from purejaxrl.algos import *", "from purejaxrl.bonuses import *"]
-    plan_file = f"plan = json.load(open({str(folder / 'sweep.json')!r}))"
-    return "\n".join([*imports, plan_file, "purejaxrl.sweep(", *(f"    {line}," for line in lines), ")"])
+    if plan.get("env_settings"):
+        given = {"env_settings": plan["env_settings"]} | given
+    lines = [f"{plan['env']!r}", learner, *([f"bonus={bonus}"] if bonus else []), f"search={searched}"]
+    lines += [*(f"{name}={value!r}" for name, value in given.items()), f"out={str(folder) + '-again'!r}"]
+    imports = ["import purejaxrl", f"from purejaxrl.algos import {learner.partition('(')[0]}"]
+    imports += [f"from purejaxrl.bonuses import {bonus.partition('(')[0]}"] if bonus else []
+    return "\n".join([*imports, *before, f"purejaxrl.{function}(", *(f"    {line}," for line in lines), ")"])
 
 
 def _call(described: dict[str, Any], package: Any) -> str:

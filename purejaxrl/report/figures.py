@@ -17,6 +17,7 @@ from bokeh.models import (
     ColorBar,
     ColumnDataSource,
     HoverTool,
+    LinearColorMapper,
     LogColorMapper,
     LogTicker,
     NumeralTickFormatter,
@@ -57,10 +58,12 @@ class Drawn:
     wide: bool = False
 
 
-def curve(name: str, title: str, note: str, lines: Sequence[tuple[Series, Curve]], *, wide: bool = False) -> Drawn:
-    """A metric over environment steps; series without a place in the legend are in grey behind."""
+def curve(
+    name: str, title: str, note: str, lines: Sequence[tuple[Series, Curve]], *, wide: bool = False, of: str = "seed"
+) -> Drawn:
+    """A metric over environment steps `of` what; series without a place in the legend are in grey behind."""
     height = 360 if wide else 260
-    plot = _plot(height, "environment steps of a seed", title)
+    plot = _plot(height, f"environment steps of a {of}", title)
     _count_axis(plot, max((float(one.steps.max()) for _, one in lines if len(one.steps)), default=0))
     own = [(series, one) for series, one in lines if series.place >= 0]
     if others := [one for series, one in lines if series.place < 0]:
@@ -96,6 +99,80 @@ def _curve_table(lines: Sequence[tuple[Series, Curve]]) -> Table:
             row.append(interval(one.mean[at], one.low[at], one.high[at]) if at >= 0 else "–")
         rows.append(row)
     return Table(["steps", *(series.label for series, _ in lines)], rows)
+
+
+def schedule(name: str, field: str, steps: np.ndarray, values: np.ndarray, lineage: np.ndarray, place: Series) -> Drawn:
+    """A setting that changes from interval to interval: along the best lineage, and that of every member in grey.
+
+    Args:
+      name: the place in the page.
+      field: the setting's.
+      steps: ``[intervals]``, environment steps by the end of each.
+      values: ``[members, intervals]``.
+      lineage: ``[intervals]``, the best member's ancestor in each.
+      place: the lineage's, in the legend.
+    """
+    kind: dict[str, Any] = {"y_axis_type": "log"} if _is_log(values) else {}
+    plot = _plot(260, "environment steps of a member", field, **kind)
+    _count_axis(plot, float(steps[-1]))
+    ends = np.repeat(np.concatenate([[0], steps]), 2)[1:-1]  # a value holds from the interval before to its own end
+    of_best = values[lineage, np.arange(len(steps))]
+    others = {"x": [_short(ends)] * len(values), "y": [_short(np.repeat(one, 2)) for one in values]}
+    plot.multi_line("x", "y", source=_source(others), color=GREY, alpha=0.35, tags=[-1, "others"])
+    own = {"steps": ends, "value": np.repeat(of_best, 2), "member": np.repeat(lineage, 2)}
+    look = {"color": place.colour, "line_width": 2.4, "tags": [place.place, "mean"]}
+    line = plot.line("steps", "value", source=_source(own), **look)
+    plot.add_tools(HoverTool(renderers=[line], tooltips=f"{field} @value{{0.[0000]a}}, member @member"))
+    rows = [
+        [whole(step), str(member), number(value)] for step, member, value in zip(steps, lineage, of_best, strict=True)
+    ]
+    note = f"From {number(of_best[0])} to {number(of_best[-1])} along the best lineage; grey: every member."
+    return Drawn(name, field, note, _item(plot, name), Table(["until step", "member", field], rows))
+
+
+def lineages(
+    name: str, steps: np.ndarray, parents: np.ndarray, scores: np.ndarray, lineage: np.ndarray, place: Series
+) -> Drawn:
+    """Who went on from whom: a row per member, a column per interval, a line from each state to what came of it.
+
+    Args:
+      name: the place in the page.
+      steps: ``[intervals]``, environment steps by the end of each.
+      parents: ``[members, intervals]``, from whose state each began.
+      scores: ``[members, intervals]``.
+      lineage: ``[intervals]``, the best member's ancestor in each.
+      place: the lineage's, in the legend.
+    """
+    count, height = len(parents), int(np.clip(14 * len(parents) + 120, 240, 700))
+    plot = _plot(height, "environment steps of a member", "Who went on from whom", grid=False)
+    _count_axis(plot, float(steps[-1]))
+    members, begun = np.arange(count)[:, None], parents[:, 1:]
+    copied = begun != members
+    for some, look in ((~copied, {"color": GREY, "alpha": 0.4}), (copied, {"color": "#d55e00", "alpha": 0.8})):
+        member, after = np.nonzero(some)
+        ends = {"x": list(zip(steps[after], steps[after + 1], strict=True))}
+        ends["y"] = list(zip(begun[member, after], member, strict=True))
+        plot.multi_line("x", "y", source=_source(ends), **look)
+    best = {"x": steps, "y": lineage}
+    plot.line("x", "y", source=_source(best), color=place.colour, line_width=4, tags=[place.place, "mean"])
+    finite = scores[np.isfinite(scores)]
+    low, high = (finite.min(), finite.max()) if len(finite) else (0, 1)
+    mapper = LinearColorMapper(palette=Viridis256, low=low, high=max(high, low + 1e-9), nan_color=GREY)
+    dots = {"steps": np.tile(steps, count), "member": np.repeat(np.arange(count), len(steps))}
+    dots |= {"score": _short(scores).ravel(), "parent": parents.ravel()}
+    drawn = plot.scatter("steps", "member", source=_source(dots), size=7, color={"field": "score", "transform": mapper})
+    plot.yaxis.axis_label = "member"
+    plot.add_layout(ColorBar(color_mapper=mapper, width=8, padding=4, background_fill_color=None), "right")
+    tip = "member @member at @steps{0,0} steps: score @score{0.[000]}, began from member @parent"
+    plot.add_tools(HoverTool(renderers=[drawn], tooltips=tip))
+    rows = [
+        [whole(steps[after]), str(member), str(begun[member, after]), *(number(one) for one in found)]
+        for after, member in zip(*np.nonzero(copied.T), strict=True)
+        for found in [(scores[member, after], scores[begun[member, after], after])]
+    ]
+    note = f"{whole(len(rows))} copies, in orange; the best lineage is bold; a dot's colour is its return then."
+    table = Table(["after step", "member", "went on from", "its own score", "that one's score"], rows)
+    return Drawn(name, "Who went on from whom", note, _item(plot, name), table, height, wide=True)
 
 
 def visits(name: str, title: str, grid: np.ndarray, top: int) -> Drawn:
@@ -149,8 +226,7 @@ def sensitivity(name: str, field: str, found: Frame, runs: Frame, share: float) 
     """The final return by a field's values, on a logarithmic axis where they span more than a factor of 20."""
     values, numeric = found["value"], found["value"].dtype.kind in "iuf"
     title, words = field, [str(value) for value in values]
-    is_log = numeric and len(values) > 1 and values.min() > 0 and values.max() > 20 * values.min()
-    kind: dict[str, Any] = {"x_axis_type": "log"} if is_log else {}
+    kind: dict[str, Any] = {"x_axis_type": "log"} if numeric and _is_log(values) else {}
     if not numeric:
         kind = {"x_range": list(dict.fromkeys(words))}
     plot = _plot(260, field, field, **kind)
@@ -170,6 +246,11 @@ def sensitivity(name: str, field: str, found: Frame, runs: Frame, share: float) 
     note = f"Explains {100 * share:.0f} % of the variance alone."
     table = Table([field, "final return", "runs"], rows)
     return Drawn(name, title, note, _item(plot, name), table)
+
+
+def _is_log(values: Any) -> bool:
+    """Whether positive numbers span so much that their axis is logarithmic."""
+    return bool(values.min() > 0 and values.max() > 20 * values.min())
 
 
 def _intervals(

@@ -40,5 +40,12 @@ def interval(value: Any, low: Any, high: Any) -> str:
     return value if low == high else f"{value} [{low}, {high}]"
 
 
+def memory(summary: dict[str, Any]) -> dict[str, str]:
+    """The most memory that a run or a sweep took, by what it is called on a page; nothing where that is not known."""
+    named = {"peak memory": summary.get("peak_host_bytes"), "peak device memory": summary.get("peak_device_bytes")}
+    known = {name: value for name, value in named.items() if isinstance(value, int) and 0 < value < 2**63}
+    return {name: f"{value / 1e9:.2f} GB" for name, value in known.items()}
+
+
 def share(value: Any) -> str:
     return "–" if not math.isfinite(float(value)) else f"{100 * float(value):.0f} %"

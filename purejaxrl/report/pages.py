@@ -1,4 +1,4 @@
-"""Pages as text: what is common to those of runs and of sweeps, and the file."""
+"""Pages as text: what is common to those of runs, sweeps and populations, and the file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from bokeh.resources import Resources
 from markupsafe import Markup
 
-from purejaxrl import files
+from purejaxrl import files, population_based, sweeps
 from purejaxrl.progress import Progress
 from purejaxrl.report import data, figures, stills
 from purejaxrl.report.figures import Drawn, Table
@@ -78,6 +78,8 @@ class Page:
     stills: list[tuple[str, str]] = dataclasses.field(default_factory=list)  # alternative text, PNG in base 64
     films: list[Film] = dataclasses.field(default_factory=list)
     numbers: Table | None = None
+    band: str = "95 % intervals"  # what a band around a line is
+    single: str = "each seed"  # lines that it stands for; nothing where there are none
 
     @property
     def own(self) -> list[data.Series]:
@@ -95,14 +97,17 @@ def make(folders: Sequence[Path], title: str, *, films: bool, progress: Progress
     Raises:
       SettingError: where one is of something else or damaged.
     """
-    from purejaxrl.report import run_page, sweep_page
+    from purejaxrl.report import population_page, run_page, sweep_page
 
-    kinds = [sweep_page.is_sweep(folder) for folder in folders]
-    if any(kinds) and len(folders) > 1:
-        sweep = folders[kinds.index(True)]
-        raise SettingError(f"runs: {sweep} is a sweep's folder, which has a page of its own: name it alone")
-    progress = progress or Progress(quiet=True)
-    page = sweep_page.page(folders[0]) if kinds[0] else run_page.page(folders, films=films, progress=progress)
+    alone = {sweeps.PLAN: ("a sweep", sweep_page.page), population_based.PLAN: ("a population", population_page.page)}
+    kinds = {folder: kind for folder in folders for plan, kind in alone.items() if (folder / plan).is_file()}
+    if kinds and len(folders) > 1:
+        folder, (what, _) = next(iter(kinds.items()))
+        raise SettingError(f"runs: {folder} is {what}'s folder, which has a page of its own: name it alone")
+    if kinds:
+        page = kinds[folders[0]][1](folders[0])
+    else:
+        page = run_page.page(folders, films=films, progress=progress or Progress(quiet=True))
     scripts = [_script(text) for text in (_bokeh(), template("report.js").render())]
     return template("report.html").render(
         page=page,
@@ -118,8 +123,15 @@ def save(page: str, out: Path) -> None:
         temporary.write_text(page, encoding="utf-8", errors="replace")  # what of JSON's strings is no Unicode
 
 
+def env_name(env: Any, settings: Any) -> str:
+    """An environment as a heading has it, with its size where that is set."""
+    size = settings.get("size") if isinstance(settings, dict) else None
+    name = env if isinstance(env, str) else "an environment of its own"
+    return f"{name} of size {size}" if size else name
+
+
 def curve_groups(
-    lines: Sequence[data.Series], names: Sequence[str]
+    lines: Sequence[data.Series], names: Sequence[str], of: str = "seed"
 ) -> tuple[list[Group], list[tuple[data.Series, data.Curve]]]:
     """The curves of these metrics, and that of the return once more for a still one."""
     seeds = sum(len(one.final) for one in lines if one.place >= 0)
@@ -134,7 +146,8 @@ def curve_groups(
 
     def drawn(name: str) -> Drawn:
         title, note = KNOWN.get(name, (name.replace("_", " "), ""))
-        return figures.curve(f"curve-{names.index(name)}", title, note, found[name], wide=name == "episode_return")
+        wide = name == "episode_return"
+        return figures.curve(f"curve-{names.index(name)}", title, note, found[name], wide=wide, of=of)
 
     shown = [name for name in (*KNOWN, *names) if found.get(name)]
     shown = list(dict.fromkeys(shown))

@@ -14,7 +14,7 @@ from purejaxrl.progress import Progress
 from purejaxrl.report import animations, commands, data, figures, pages, stills, verdicts
 from purejaxrl.report.data import Run, Series
 from purejaxrl.report.figures import Table
-from purejaxrl.report.numbers import number, numbers, share, whole
+from purejaxrl.report.numbers import memory, number, numbers, share, whole
 
 
 def page(folders: Sequence[Path], *, films: bool, progress: Progress) -> pages.Page:
@@ -71,14 +71,13 @@ def _lead(found: Sequence[Run]) -> str:
 
 
 def _env(run: Run) -> str:
-    size = run.config.env_settings.get("size")
-    return f"{run.config.env}{f' of size {size}' if size else ''}"
+    return pages.env_name(run.config.env, run.config.env_settings)
 
 
 def _facts(run: Run) -> dict[str, str]:
     """The numbers that stand out."""
     facts = _numbers(run)
-    names = ("solved", "best episode", "cells visited", "steps per second", "training")
+    names = ("solved", "best episode", "cells visited", "steps per second", "training", *memory(run.summary))
     return {name: facts[name] for name in names if name in facts}
 
 
@@ -97,7 +96,7 @@ def _numbers(run: Run) -> dict[str, str]:
     rows["steps per second"] = whole(run.summary["steps_per_second"])
     rows["training"] = _seconds(run.summary["run_seconds"])
     rows["compiling"] = _seconds(run.summary["compile_seconds"])
-    return rows
+    return rows | memory(run.summary)
 
 
 def _seconds(value: float) -> str:

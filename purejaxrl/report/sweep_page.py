@@ -12,7 +12,7 @@ from purejaxrl import files, folders, metrics, stats, sweeps
 from purejaxrl.report import commands, data, figures, pages
 from purejaxrl.report.data import GREY
 from purejaxrl.report.figures import Table
-from purejaxrl.report.numbers import interval, number, share, whole
+from purejaxrl.report.numbers import interval, memory, number, share, whole
 from purejaxrl.report.verdicts import Verdict
 from purejaxrl.results import Sweep
 from purejaxrl.types import SettingError
@@ -20,10 +20,6 @@ from purejaxrl.types import SettingError
 OTHERS = 100  # curves at most
 LISTED = 10  # rows of the table of the best
 RANKED = 500  # configurations in the figure of all
-
-
-def is_sweep(folder: Path) -> bool:
-    return (folder / sweeps.PLAN).is_file()
 
 
 def page(folder: Path) -> pages.Page:
@@ -56,7 +52,7 @@ def page(folder: Path) -> pages.Page:
     verdicts = _verdicts(found, best, labels, shares)
     summary, call = _summary(folder), commands.sweep(plan, folder)
     return pages.Page(
-        title=f"Sweep on {plan.get('env') if isinstance(plan.get('env'), str) else 'an environment of its own'}",
+        title=f"Sweep on {pages.env_name(plan.get('env'), plan.get('env_settings'))}",
         lead=_lead(found, best, plan),
         verdicts=verdicts,
         facts=_facts(found, best, summary),
@@ -132,10 +128,9 @@ def _facts(found: Sweep, best: Any, summary: dict[str, Any]) -> list[tuple[str, 
     runs = int(best["seeds"].sum())
     facts = [("configurations", whole(len(best))), ("runs", whole(runs))]
     facts.append(("steps per run", whole(found.frame["env_steps"].max())))
-    for name, label in (("steps_per_second", "steps per second"),):
-        if isinstance(summary.get(name), (int, float)):
-            facts.append((label, whole(summary[name])))
-    return facts
+    if isinstance(speed := summary.get("steps_per_second"), float):
+        facts.append(("steps per second", whole(speed)))
+    return [*facts, *memory(summary).items()]
 
 
 def _summary(folder: Path) -> dict[str, Any]:
