@@ -431,8 +431,10 @@ def main(argv: list[str] | None = None) -> None:
         return
     try:
         _main(argv)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except KeyboardInterrupt:  # at once: an exit would wait for threads, which may wait for a disk that is gone
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130)
     except BrokenPipeError:  # the reader of a pipe has gone: `purejaxrl list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ValueError as error:

@@ -195,10 +195,12 @@ class _Work:
             with self.progress.phase("warming up" if self.train.warmup else "starting"):
                 self.lanes.begin((), lane_keys(self.config.seed_numbers))
         self._train()
-        with self.progress.phase("saving"):
+        # In a thread, so that a Ctrl-C waits for it: parts of Orbax wait for each other, minutes if one was interrupted.
+        with self.progress.phase("saving"), ThreadPoolExecutor(1) as thread:
             sound = self._is_sound()
             done = self.lanes.done == self.train.num_updates and not self._has_ended()
-            return _write(self._reached(self.lanes.state), self.out, self._facts(done), with_state=sound)
+            reached, facts = self._reached(self.lanes.state), self._facts(done)
+            return thread.submit(_write, reached, self.out, facts, with_state=sound).result()
 
     def _train(self) -> None:
         lanes, config, saved = self.lanes, self.config, time.monotonic()

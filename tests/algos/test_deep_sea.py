@@ -44,7 +44,7 @@ def test_epsilon_greedy_finds_nothing():
     ("learner", "num_envs"),
     [
         (HyperAgent(hidden=(64,), prior_scale=1.0, learning_rate=1e-3), 1),
-        (BootDQN(hidden=(64,), num_members=5), 1),
+        (BootDQN(hidden=(64,)), 1),
         (BootPQN(hidden=(64,), prior_scale=1.0, num_members=20, num_steps=10), 8),
     ],
     ids=["hyperagent", "bootdqn", "bootpqn"],
