@@ -10,6 +10,7 @@ import math
 import os
 import re
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
@@ -423,7 +424,7 @@ def main(argv: list[str] | None = None) -> None:
     Exits with 0 when done, or saved at SIGTERM; 1 when the machine fails (disk, memory); 2 when a setting is wrong or a
     file damaged; 3 when a run diverged; 4 when it hung; 130 on Ctrl-C.
     """
-    argv = sys.argv[1:] if argv is None else argv
+    is_command, argv = argv is None, sys.argv[1:] if argv is None else argv
     if argv in (["--version"], ["version"]):
         from purejaxrl import __version__
 
@@ -454,6 +455,9 @@ def main(argv: list[str] | None = None) -> None:
             f"({(str(error).splitlines() or ['no more is known'])[0]})",
             1,
         )
+    finally:
+        if is_command:  # what is left is Python's own end, in which a Ctrl-C would leave a traceback
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _fail(message: str, code: int) -> None:

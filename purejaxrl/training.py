@@ -195,7 +195,7 @@ class _Work:
             with self.progress.phase("warming up" if self.train.warmup else "starting"):
                 self.lanes.begin((), lane_keys(self.config.seed_numbers))
         self._train()
-        # In a thread, so that a Ctrl-C waits for it: parts of Orbax wait for each other, minutes if one was interrupted.
+        # In a thread, so that a Ctrl-C waits for it: parts of Orbax wait for each other, minutes if one is stopped.
         with self.progress.phase("saving"), ThreadPoolExecutor(1) as thread:
             sound = self._is_sound()
             done = self.lanes.done == self.train.num_updates and not self._has_ended()

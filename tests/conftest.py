@@ -1,3 +1,4 @@
+import gc
 import importlib.metadata
 import os
 import sys
@@ -14,6 +15,9 @@ os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 JAXLIB = tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2]))
 if JAXLIB < (0, 11):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false".strip()
+
+# Tracing makes many objects, of which hardly any are garbage.
+gc.set_threshold(50_000, 20, 100)
 
 import jax  # noqa: E402
 

@@ -347,6 +347,23 @@ def test_an_interrupt_leaves_a_run_that_can_be_read(stop, tmp_path):
     assert "before it was interrupted" in (folder / "report.html").read_text()
 
 
+def test_an_interrupt_when_all_is_done_leaves_no_traceback():
+    """As Python ends, by threads that are waited for."""
+    code = (
+        "import sys, threading, time\nfrom purejaxrl import cli\n"
+        "sys.argv = ['purejaxrl', 'list', 'bonuses']\ncli.main()\n"
+        "threading.Thread(target=time.sleep, args=(20,)).start()\nprint('done', file=sys.stderr)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr.readline() == "done\n"
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        assert not process.stderr.read()
+    assert process.returncode == -signal.SIGINT
+
+
 def test_an_interrupt_while_compiling_too(tmp_path):
     folder = tmp_path / "x"
     rest = interrupt(folder, total_steps=1_000_000, after="compiling", stop=signal.SIGINT, delay=0.2)
