@@ -17,8 +17,9 @@ demo: $(VENV)/.installed
 	@echo "3/3 the report"
 	@$(BIN)/purejaxrl report runs/demo/alone runs/demo/counts --open
 
+# One worker more than cores, since many tests wait for processes.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n $$($(BIN)/python -c 'import os; print(os.cpu_count() + 1)')
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow

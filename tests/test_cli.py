@@ -332,7 +332,7 @@ def interrupt(folder, *, total_steps, after, stop, delay=0.0):
     return rest
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interrupt_leaves_a_run_that_can_be_read(stop, tmp_path):
     folder = tmp_path / "x"
     rest = interrupt(folder, total_steps=1_000_000_000, after="training:", stop=stop)

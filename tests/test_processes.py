@@ -93,6 +93,7 @@ def _together(count, out):
     return [lines.splitlines()[-1] for lines in _run(commands, [environ] * count)]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(560)
 def test_two_processes_are_as_one(tmp_path):
     """Halving, proposals, an interrupt of one process alone, and refusals; equal to the bit."""

@@ -141,8 +141,8 @@ def test_stopped_runs_end_as_if_they_had_not_been(tmp_path, slow_chunks):
         same_run(tmp_path / "whole", folder)
 
 
-@pytest.mark.parametrize("bonus", ["none", "rnd"])
-@pytest.mark.parametrize("algo", ["ppo", "dqn"])
+@pytest.mark.parametrize("bonus", [pytest.param("none", marks=pytest.mark.slow), "rnd"])
+@pytest.mark.parametrize("algo", ["ppo", pytest.param("dqn", marks=pytest.mark.slow)])
 def test_the_length_of_chunks_does_not_matter(algo, bonus, tmp_path, monkeypatch):
     """One update at a time, up to 4, and up to as many as there are."""
     settings = {"num_steps": 8, "hidden": (8,)} | ({"learning_starts": 32} if algo == "dqn" else {})
@@ -155,7 +155,7 @@ def test_the_length_of_chunks_does_not_matter(algo, bonus, tmp_path, monkeypatch
     same_run(tmp_path / "0.0", tmp_path / str(1e9))
 
 
-@pytest.mark.parametrize("prioritised", [False, True])
+@pytest.mark.parametrize("prioritised", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_more_steps_are_those_of_a_longer_run(prioritised, tmp_path):
     """Of DQN, too, whose replay holds what the whole run can fill; but not where a schedule runs over all steps."""
     settings = {"num_steps": 8, "hidden": (8,), "learning_starts": 32, "batch_size": 8, "anneal_lr": False}
@@ -590,7 +590,7 @@ def test_what_is_not_finite_stops_the_run_and_is_named(broken, what, tmp_path):
     assert len(runs.evaluate(runs.restore(tmp_path / "x"), 1)) == 4
 
 
-@pytest.mark.parametrize("broken", BREAKS, indirect=True)
+@pytest.mark.parametrize("broken", BREAKS[::2], indirect=True)
 def test_a_seed_can_be_frozen_while_others_go_on(broken, tmp_path):
     """It stays as it was before the update, after a resume too."""
     changes, seeds = broken

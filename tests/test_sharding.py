@@ -40,10 +40,10 @@ def finish(*processes, timeout=280):
 @pytest.mark.parametrize(
     "case",
     [
-        ("CartPole-v1", "ppo", "rnd", "NORMALISED"),
+        pytest.param(("CartPole-v1", "ppo", "rnd", "NORMALISED"), marks=pytest.mark.slow),
         ("CartPole-v1", "ppo-gru", "ngu"),
-        ("CartPole-v1", "pqn", "e3b"),
-        ("CartPole-v1", "dqn", "episodic"),
+        pytest.param(("CartPole-v1", "pqn", "e3b"), marks=pytest.mark.slow),
+        pytest.param(("CartPole-v1", "dqn", "episodic"), marks=pytest.mark.slow),
         ("DeepSea-bsuite", "dqn-rainbow", "counts", "{'visits': True}"),
         ("MiniGrid-DoorKey-5x5-v0", "ppo"),
         ("Pendulum-v1", "sac"),

@@ -306,7 +306,9 @@ COMPONENTS = {
 }
 
 
-@pytest.fixture(params=COMPONENTS)
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.slow if name == "ppo_counts" else ()) for name in COMPONENTS]
+)
 def components(request):
     learner, bonus = COMPONENTS[request.param]
     return {"learner": learner(), "bonus": bonus}

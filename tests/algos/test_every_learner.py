@@ -19,8 +19,13 @@ from purejaxrl.types import SettingError
 NAMES = sorted({*learners.VARIANTS, *discovery.names(algos)})
 BONUSES = {"none": None, "rnd": RND(warmup_steps=8)}
 each_learner = pytest.mark.parametrize("name", NAMES)
+# What takes long with every one, and stands in tests/test_resume.py for every algorithm as well.
+FEW = {"ppo", "ppo-gru", "dqn", "pqn"}
+few_learners = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in FEW else pytest.mark.slow) for name in NAMES]
+)
 # Every algorithm with a bonus, and its variants without: compiling is what takes the time.
-PAIRS = [(name, bonus) for name in NAMES for bonus in BONUSES if bonus == "none" or name in discovery.names(algos)]
+PAIRS = [(name, "rnd" if name in discovery.names(algos) else "none") for name in NAMES]
 
 
 class ContinuousClock(probes.Clock):
@@ -66,7 +71,7 @@ def test_trains_vmapped_over_seeds_and_learning_rates(name, bonus):
 
 
 @pytest.mark.fully_optimised
-@each_learner
+@few_learners
 def test_pieces_are_the_run_bit_for_bit(name):
     train = learners.bind(environment(name), learners.make(name), bonus=BONUSES["rnd"], total_steps=8 + 4 * 8 * 8)
     advance = jax.jit(train.advance, static_argnums=1)
@@ -87,7 +92,9 @@ def test_no_lapack_in_a_vmapped_run(name):
     assert not re.findall(r"custom_call.*(lapack|Qr|Cholesky|Svd|Eigh|triangular)", text, re.IGNORECASE)
 
 
-@each_learner
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "ppo-transformer" else ()) for name in NAMES]
+)
 def test_values_at_the_three_ways_an_episode_ends(name):
     """Time limits bootstrap from the true final observation, terminations do not and win; see the probe's values.
 
@@ -108,7 +115,7 @@ def test_values_at_the_three_ways_an_episode_ends(name):
     np.testing.assert_allclose(found, [*env.values, env.values[-1], env.values[-1]], atol=0.12)
 
 
-@each_learner
+@few_learners
 def test_evaluates_greedily_and_sampled(name):
     env, learner = environment(name), learners.make(name)
     train = learners.bind(env, learner, total_steps=4 * 8 * 2)
