@@ -173,13 +173,13 @@ def _minigrid(curves: Frame) -> Figure:
 
 
 def smooth(run: Frame) -> Any:
-    """A seed's success by env_steps, over the episodes of SMOOTH of its curve up to each point."""
+    """A seed's success by env_steps, over the episodes of SMOOTH of its curve, from where there is so much of it."""
     run = run.sort_values("update")
     ended: Any = np.diff(np.asarray(run["episodes"]), prepend=0)
     won = np.where(ended > 0, run["success"], 0.0) * ended
     width = max(int(SMOOTH * len(run)), 1)
     counts = pd.DataFrame({"won": won, "ended": ended}, index=pd.Index(np.asarray(run["env_steps"])))
-    sums: Any = counts.rolling(width, 1).sum()
+    sums: Any = counts.rolling(width).sum()
     return sums["won"] / sums["ended"].where(sums["ended"] > 0)
 
 
