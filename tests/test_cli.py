@@ -314,7 +314,7 @@ def test_eval_refuses_no_episodes(run_folder, capsys):
     assert main("eval", run_folder, "--seed", 10**20) == 2
     assert "seed must be <=" in capsys.readouterr().err
     assert main("eval", run_folder, "--episodes", 0) == 2
-    assert "num_episodes must be >= 1" in capsys.readouterr().err
+    assert "episodes must be >= 1" in capsys.readouterr().err
 
 
 def interrupt(folder, *, total_steps, after, stop, delay=0.0):
