@@ -29,6 +29,7 @@ ALLOWED = {
     "offpolicy": {"replay", "types"},
     "networks": {"distributions", "types"},
     "memory": {"devices", "minibatches", "networks", "types"},
+    "ensembles": {"exploration", "networks", "types"},
     "hashing": {"types"},
     "episodic": {"devices", "hashing", "types"},
     "distillation": {"minibatches", "moments", "networks", "types"},
@@ -37,7 +38,7 @@ ALLOWED = {
     "stepping": {"types", "distributions"},
     "algos": {
         *("types", "returns", "networks", "memory", "minibatches", "moments", "distributions", "distributional"),
-        *("exploration", "replay", "offpolicy", "discovery"),
+        *("exploration", "ensembles", "replay", "offpolicy", "discovery"),
     },
     "bonuses": {
         *(

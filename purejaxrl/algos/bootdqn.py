@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from purejaxrl import exploration, networks, offpolicy, replay, types
+from purejaxrl import ensembles, exploration, networks, offpolicy, replay, types
 from purejaxrl.types import Array, PyTree, Spec, Transition, number, static
 
 
@@ -65,16 +65,14 @@ class BootDQN(struct.PyTreeNode):
 
     def init(self, key: Array, spec: Spec) -> BootDQNState:
         network = networks.QNetwork(int(spec.action_space.n), hidden=self.hidden)
-        params_key, prior_key, example_key, seed_key = jax.random.split(key, 4)
-        members = jax.vmap(lambda key: networks.init(network, key, spec.example_obs()))
-        params, prior = (members(jax.random.split(key, self.num_members)) for key in (params_key, prior_key))
-        some = networks.random_inputs(example_key, spec.example_obs(), 64)
+        keys = jax.random.split(key, 4)
+        params, prior, gain = ensembles.init(network, keys[:3], self.num_members, spec)
         size = replay.useful_size(self.buffer_size, spec)
         return BootDQNState(
             params=params,
             prior=prior,
-            prior_gain=1.0 / jnp.maximum(jnp.std(_values(network, prior, some)), 1e-6),
-            seed=jax.random.bits(seed_key),
+            prior_gain=gain,
+            seed=jax.random.bits(keys[3]),
             opt_state=self.optimiser().init(params),
             replay=replay.init(spec.transition, spec.num_envs, size),
             updates=jnp.zeros((), jnp.int32),
@@ -86,12 +84,8 @@ class BootDQN(struct.PyTreeNode):
         return jax.random.randint(key, (spec.num_envs,), 0, self.num_members)
 
     def act(self, state, actor, key, obs, first, mask, *, greedy=False):
-        member_key, choice_key = jax.random.split(key)
-        drawn = jax.random.randint(member_key, first.shape, 0, self.num_members)
-        actor = jnp.where(first, drawn, actor)
         values = self._values(state, state.params, state.prior, obs)
-        q = values.mean(0) if greedy else exploration.taken(jnp.swapaxes(values, 0, 1), actor)
-        return actor, exploration.greedy(choice_key, q, mask), None
+        return *ensembles.act(key, values, actor, first, mask, greedy=greedy), None
 
     def update(self, state: BootDQNState, key: Array, batch: Transition, actor0: PyTree, reward_fn: Callable):
         del actor0
@@ -113,13 +107,8 @@ class BootDQN(struct.PyTreeNode):
 
     def _values(self, state: Any, params: PyTree, prior: PyTree, obs: PyTree) -> Array:
         """Learned part and prior of ``obs [B, ...]``: ``[num_members, B, num_actions]``."""
-        fixed = jax.lax.stop_gradient(_values(state.network, prior, obs))
-        return _values(state.network, params, obs) + self.prior_scale * state.prior_gain * fixed
+        fixed = jax.lax.stop_gradient(ensembles.values(state.network, prior, obs))
+        return ensembles.values(state.network, params, obs) + self.prior_scale * state.prior_gain * fixed
 
     def optimiser(self) -> optax.GradientTransformation:
         return optax.chain(optax.clip_by_global_norm(self.max_grad_norm), optax.adam(self.learning_rate))
-
-
-def _values(network: Any, params: PyTree, obs: PyTree) -> Array:
-    """Action values of every member, ``[num_members, B, num_actions]``."""
-    return jax.vmap(lambda params: jax.vmap(lambda obs: network.apply(params, obs))(obs))(params)

@@ -9,7 +9,7 @@ docs/deep.md has what it can and cannot do. Details that matter ("PQN", "BootDQN
 - every member learns from every env's steps, towards λ-returns of its own networks from before the update (PQN);
 - the λ of a member's return is 0 after a step at which another action was its best (Watkins 1989): most of the batch is
   other members' doing, and what these lose by trying must not count against a member's own plan;
-- LayerNorm, RAdam, a global norm of gradients, a learning rate annealed to 0 (PQN).
+- LayerNorm, RAdam, a global norm of gradients (PQN); the learning rate stays, unless `anneal_lr`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from purejaxrl import exploration, minibatches, networks, returns, types
+from purejaxrl import ensembles, exploration, minibatches, networks, returns, types
 from purejaxrl.types import Array, PyTree, Spec, Transition, number, static
 
 
@@ -59,14 +59,11 @@ class BootPQN(struct.PyTreeNode):
 
     def init(self, key: Array, spec: Spec) -> BootPQNState:
         network = networks.QNetwork(int(spec.action_space.n), hidden=self.hidden, layer_norm=self.layer_norm)
-        params_key, prior_key, example_key = jax.random.split(key, 3)
-        members = jax.vmap(lambda key: networks.init(network, key, spec.example_obs()))
-        params, prior = (members(jax.random.split(key, self.num_members)) for key in (params_key, prior_key))
-        some = networks.random_inputs(example_key, spec.example_obs(), 64)
+        params, prior, gain = ensembles.init(network, jax.random.split(key, 3), self.num_members, spec)
         return BootPQNState(
             params=params,
             prior=prior,
-            prior_gain=1.0 / jnp.maximum(jnp.std(_values(network, prior, some)), 1e-6),
+            prior_gain=gain,
             opt_state=minibatches.init(self._optimiser(0.0), params),
             updates=jnp.zeros((), jnp.int32),
             num_updates=jnp.asarray(spec.num_updates, jnp.int32),
@@ -77,18 +74,15 @@ class BootPQN(struct.PyTreeNode):
         return jax.random.randint(key, (spec.num_envs,), 0, self.num_members)
 
     def act(self, state, actor, key, obs, first, mask, *, greedy=False):
-        member_key, choice_key = jax.random.split(key)
-        drawn = jax.random.randint(member_key, first.shape, 0, self.num_members)
-        actor = jnp.where(first, drawn, actor)
         values = self._values(state, obs)
-        q = values.mean(0) if greedy else exploration.taken(jnp.swapaxes(values, 0, 1), actor)
-        return actor, exploration.greedy(choice_key, q, mask), None
+        return *ensembles.act(key, values, actor, first, mask, greedy=greedy), None
 
     def update(self, state: BootPQNState, key: Array, batch: Transition, actor0: PyTree, reward_fn: Callable):
         del actor0, reward_fn
         obs, next_obs = minibatches.flatten((batch.obs, batch.next_obs))
         shape = (self.num_members, *batch.reward.shape, -1)
-        found = self._values(state, obs), self._values(state, next_obs), self._prior(state, obs)
+        prior, learned = self._prior(state, obs), ensembles.values(state.network, state.params, obs)
+        found = learned + prior, self._values(state, next_obs), prior
         q, next_q, prior = (values.reshape(shape) for values in found)
         target = self._targets(batch, exploration.masked(q, batch.mask), exploration.masked(next_q, batch.next_mask))
         action = jnp.broadcast_to(batch.action, target.shape)
@@ -99,7 +93,7 @@ class BootPQN(struct.PyTreeNode):
 
         def loss(params, minibatch):
             obs, action, target = minibatch
-            values = _values(state.network, params, obs)
+            values = ensembles.values(state.network, params, obs)
             error = exploration.taken(values, jnp.broadcast_to(action, values.shape[:2])) - target.T
             loss = 0.5 * jnp.square(error).mean()
             return loss, {"q_loss": loss}
@@ -123,15 +117,10 @@ class BootPQN(struct.PyTreeNode):
 
     def _values(self, state: BootPQNState, obs: PyTree) -> Array:
         """Learned part and prior of ``obs [B, ...]``: ``[num_members, B, num_actions]``."""
-        return _values(state.network, state.params, obs) + self._prior(state, obs)
+        return ensembles.values(state.network, state.params, obs) + self._prior(state, obs)
 
     def _prior(self, state: BootPQNState, obs: PyTree) -> Array:
-        return self.prior_scale * state.prior_gain * _values(state.network, state.prior, obs)
+        return self.prior_scale * state.prior_gain * ensembles.values(state.network, state.prior, obs)
 
     def _optimiser(self, learning_rate: Any) -> optax.GradientTransformation:
         return optax.chain(optax.clip_by_global_norm(self.max_grad_norm), optax.radam(learning_rate))
-
-
-def _values(network: Any, params: PyTree, obs: PyTree) -> Array:
-    """Action values of every member, ``[num_members, B, num_actions]``."""
-    return jax.vmap(lambda params: jax.vmap(lambda obs: network.apply(params, obs))(obs))(params)
