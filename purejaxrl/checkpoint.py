@@ -74,21 +74,43 @@ def save(path: str | os.PathLike, state: Any, *, beside: Mapping[str, bytes] | N
             manifest["beside"][name] = hashlib.sha256(content).hexdigest()
         (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1))
         temporary.rename(path)
-    finally:
-        for _ in range(ATTEMPTS):  # where it failed Orbax's threads may still be at it
-            shutil.rmtree(temporary, ignore_errors=True)
-            if not temporary.exists():
+    except BaseException:
+        gone = 0
+        for _ in range(100):  # 5 s: Orbax's threads may still be at it, and make it again
+            if temporary.exists():
+                shutil.rmtree(temporary, ignore_errors=True)
+                gone = 0
+            elif (gone := gone + 1) == 10:
                 break
-            time.sleep(1.0)
+            time.sleep(0.05)
+        raise
+
+
+def _check_space(folder: Path, sizes: Iterable[int]) -> None:
+    """Have files of these bytes made and removed, since limits and quotas leave less than the disk's free space.
+
+    What Orbax cannot write it says in tracebacks of its threads, which nothing catches.
+    """
+    sizes = list(sizes)
+    if shutil.disk_usage(folder).free < sum(sizes):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+    if not hasattr(os, "posix_fallocate"):
+        return
+    probe = folder / "space"
+    probe.mkdir()
+    try:
+        for number, size in enumerate(sizes):
+            with (probe / str(number)).open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, size)
+    finally:
+        shutil.rmtree(probe)
 
 
 def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Let Orbax write; what goes wrong is an OSError here, and its threads' tracebacks stay unsaid."""
     from orbax.checkpoint import v1 as ocp
 
-    needed = sum(array.nbytes for array in arrays.values())
-    if shutil.disk_usage(path.parent).free < needed:  # Orbax would say so in tracebacks of its threads
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path.parent))
+    _check_space(path.parent, (array.nbytes for array in arrays.values()))
     logger = logging.getLogger("absl")
     level = logger.level
     for attempt in range(ATTEMPTS):
