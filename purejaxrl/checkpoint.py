@@ -65,6 +65,7 @@ def save(path: str | os.PathLike, state: Any, *, beside: Mapping[str, bytes] | N
             arrays[f"{number:05d}"] = array
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
+    _check_space(temporary, [array.nbytes for array in arrays.values()])
     try:
         temporary.mkdir()
         _write_arrays(temporary / "arrays", arrays)
@@ -86,31 +87,28 @@ def save(path: str | os.PathLike, state: Any, *, beside: Mapping[str, bytes] | N
         raise
 
 
-def _check_space(folder: Path, sizes: Iterable[int]) -> None:
-    """Have files of these bytes made and removed, since limits and quotas leave less than the disk's free space.
+def _check_space(folder: Path, sizes: list[int]) -> None:
+    """Make files of these bytes and remove them, since limits and quotas leave less than the disk's free space.
 
     What Orbax cannot write it says in tracebacks of its threads, which nothing catches.
     """
-    sizes = list(sizes)
-    if shutil.disk_usage(folder).free < sum(sizes):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+    if shutil.disk_usage(folder.parent).free < sum(sizes):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder.parent))
     if not hasattr(os, "posix_fallocate"):
         return
-    probe = folder / "space"
-    probe.mkdir()
+    folder.mkdir()
     try:
         for number, size in enumerate(sizes):
-            with (probe / str(number)).open("wb") as file:
+            with (folder / str(number)).open("wb") as file:
                 os.posix_fallocate(file.fileno(), 0, size)
     finally:
-        shutil.rmtree(probe)
+        shutil.rmtree(folder)
 
 
 def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Let Orbax write; what goes wrong is an OSError here, and its threads' tracebacks stay unsaid."""
     from orbax.checkpoint import v1 as ocp
 
-    _check_space(path.parent, (array.nbytes for array in arrays.values()))
     logger = logging.getLogger("absl")
     level = logger.level
     for attempt in range(ATTEMPTS):

@@ -2,19 +2,29 @@ import gc
 import importlib.metadata
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-# What tests compile is no use to the user's own commands; the commands that tests start inherit it.
-os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+# Most of the suite's time is compiling. Let tests, and the commands that they start, find what another has compiled.
+CACHE = Path(__file__).parent.parent / ".pytest_cache" / "compiled"
+CACHE.mkdir(parents=True, exist_ok=True)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
-# Most of the suite's time is compiling: let XLA leave out its costly passes, but in tests marked `fully_optimised`, and
-# generate code in the way that takes half the time, which later versions do not know. So do commands that tests start.
+# Let XLA leave out its costly passes, but in tests marked `fully_optimised`, not split a program among threads, since
+# several tests run at a time, and generate code in the way that takes half the time, which later versions do not know.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 JAXLIB = tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2]))
+FLAGS = ["--xla_cpu_parallel_codegen_split_count=1"]
 if JAXLIB < (0, 11):
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false".strip()
+    FLAGS.append("--xla_cpu_use_fusion_emitters=false")
+if "PYTEST_XDIST_WORKER" not in os.environ:  # whose environment has them
+    os.environ["XLA_FLAGS"] = " ".join([*os.environ.get("XLA_FLAGS", "").split(), *FLAGS])
+    for path in CACHE.iterdir():
+        if path.stat().st_mtime < time.time() - 7 * 86400:
+            path.unlink()
 
 # Tracing makes many objects, of which hardly any are garbage.
 gc.set_threshold(50_000, 20, 100)

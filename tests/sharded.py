@@ -147,6 +147,5 @@ def process():
 
 
 if __name__ == "__main__":
-    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
     warnings.simplefilter("ignore")
     {f.__name__: f for f in (equal, local, pieces, refused)}[sys.argv[1]](*sys.argv[2:])

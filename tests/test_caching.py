@@ -21,7 +21,7 @@ NAMES = [
 @pytest.fixture(autouse=True)
 def _restored():
     before = {name: getattr(jax.config, name) for name in NAMES}
-    jax.config.update("jax_enable_compilation_cache", True)
+    jax.config.update("jax_compilation_cache_dir", None)
     yield
     for name, value in before.items():
         jax.config.update(name, value)
@@ -78,7 +78,7 @@ assert caching.use(pathlib.Path(sys.argv[1]))
 jax.jit(lambda x: jax.lax.fori_loop(0, 100, lambda i, x: x * x.sum(), x))(jax.numpy.ones(8))
 print(len(hits))
 """
-    environment = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "true"}
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
     command = [sys.executable, "-c", code, str(tmp_path / "x")]
     hits, files = [], []
     for _ in range(2):
