@@ -1,6 +1,5 @@
 """What test_sharding.py runs in processes of its own, which have several devices: ``python sharded.py WHAT [ARGS]``."""
 
-import os
 import re
 import sys
 import tempfile
