@@ -13,6 +13,8 @@ product, where an ensemble costs a network. Details that matter, with their sour
 - the loss is the mean over all indices, in closed form (*deviates*: the code draws 20): E_ξ (μ + wᵀξ - y)² =
   (μ - y)² + |w|² / d, since E ξξᵀ = I / d. With `noise_scale` σ each step keeps a direction z, and the target is
   y + σ zᵀξ: w then shrinks no further than the data allow (paper, eq. 4);
+- `target_index="same"` is HyperDQN (Li et al. 2022, ICLR): each index learns from its own values, y(ξ), at the indices
+  that were drawn, for which there is no closed form;
 - double Q-learning per target index; equal values are chosen among at random; the target network is the one from before
   the update, that is, of every `num_gradient_steps` gradient steps (code: 4).
 """
@@ -68,6 +70,7 @@ class HyperAgent(struct.PyTreeNode):
     max_grad_norm: float = number(10.0, gt=0)  # gradients are clipped to this global norm
     index_size: int = static(4, ge=1)  # d, dimensions of the index
     num_targets: int = static(4, ge=1)  # target indices of each sample
+    target_index: str = static("independent", choices=("independent", "same"))  # of the one that learns; HyperDQN: same
     num_steps: int = static(4, ge=1)  # steps per env between updates
     num_gradient_steps: int = static(4, ge=1)  # per update; then the target network follows
     batch_size: int = static(128, ge=1)  # steps sampled for each gradient step
@@ -123,10 +126,14 @@ class HyperAgent(struct.PyTreeNode):
         index = self._indices(index_key, (self.num_targets, len(sample.place)))
         online, target = (_at(self._values(state, x, prior, sample.last), index) for x in (params, target_params))
         choice = exploration.greedy(choice_key, online, sample.last_mask)
-        target = jax.lax.stop_gradient(sample.reward + sample.discount * exploration.taken(target, choice).mean(0))
+        target = jax.lax.stop_gradient(sample.reward + sample.discount * exploration.taken(target, choice))
         value = exploration.taken(self._values(state, params, prior, sample.obs), sample.action)
         noise = self.noise_scale * replay.coins(state.noise_seed, sample.place, self.index_size)
-        loss = jnp.square(value[:, 0] - target) + jnp.square(value[:, 1:] - noise).sum(-1) / self.index_size
+        doubt = value[:, 1:] - noise
+        if self.target_index == "same":
+            loss = jnp.square(value[:, 0] + (index * doubt).sum(-1) - target).mean(0)
+        else:
+            loss = jnp.square(value[:, 0] - target.mean(0)) + jnp.square(doubt).sum(-1) / self.index_size
         loss = jnp.sum(sample.weight * loss) / jnp.maximum(sample.weight.sum(), 1.0)
         spread = jnp.sqrt(jnp.square(value[:, 1:]).sum(-1) / self.index_size).mean()
         return loss, {"q_loss": loss, "q_mean": value[:, 0].mean(), "q_spread": spread}

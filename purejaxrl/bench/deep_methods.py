@@ -19,6 +19,12 @@ def hyperagent(size: int) -> tuple[Any, Any, int]:
     return algos.HyperAgent(learning_rate=5e-4, prior_scale=3.0, num_targets=4, hidden=(64,)), None, 1
 
 
+def hyperdqn(size: int) -> tuple[Any, Any, int]:
+    """HyperAgent whose indices each learn from their own values."""
+    learner, bonus, num_envs = hyperagent(size)
+    return learner.replace(target_index="same"), bonus, num_envs
+
+
 def bootdqn(size: int) -> tuple[Any, Any, int]:
     """Ten members with priors, stepped as HyperAgent."""
     del size
@@ -50,6 +56,12 @@ def dqn(size: int) -> tuple[Any, Any, int]:
         hidden=(50, 50),
     )
     return learner, None, 1
+
+
+def noisynet(size: int) -> tuple[Any, Any, int]:
+    """The same with noise on the weights in place of ε."""
+    learner, bonus, num_envs = dqn(size)
+    return learner.replace(noisy=True, epsilon_start=0.0, epsilon_end=0.0), bonus, num_envs
 
 
 def counts(size: int) -> tuple[Any, Any, int]:
@@ -103,9 +115,11 @@ SCALED: Any = {"normalise": "return_std", "learning_rate": BONUS_LEARNING_RATE}
 # Of DeepSea: (learner, bonus, num_envs) of a size. Of MiniGrid: (learner, bonus) of a task. The recommended one first.
 DEEPSEA: dict[str, Callable[[int], tuple[Any, Any, int]]] = {
     "hyperagent": hyperagent,
+    "hyperdqn": hyperdqn,
     "bootdqn": bootdqn,
     "bootpqn": bootpqn,
     "counts": counts,
+    "noisynet": noisynet,
     "epsilon": dqn,
 }
 MINIGRID: dict[str, Callable[[Grid], tuple[Any, Any]]] = {

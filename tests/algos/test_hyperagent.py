@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import learners
 import numpy as np
+import pytest
 
 import purejaxrl
 from purejaxrl import envs, replay
@@ -22,11 +23,13 @@ class Table:
     apply = staticmethod(lambda params, obs: params[obs[0].astype(int)])
 
 
-def test_the_loss_is_the_mean_over_all_indices():
-    """Against the mean over ± a basis, which is the mean of a square over the sphere, with targets by hand."""
+@pytest.mark.parametrize("target_index", ["independent", "same"])
+def test_the_loss_is_that_of_a_loop_over_indices(target_index):
+    """Where targets have indices of their own: over ± a basis, whose mean of a square is the sphere's."""
     rng = np.random.default_rng(0)
     params, target, prior = rng.normal(size=(3, 3, 2, 1 + SIZE))
-    agent = HyperAgent(num_targets=1, index_size=SIZE, prior_scale=2.0, noise_scale=0.3)
+    settings = {"num_targets": 2, "index_size": SIZE, "prior_scale": 2.0, "noise_scale": 0.3}
+    agent = HyperAgent(target_index=target_index, **settings)
     state = SimpleNamespace(prior_gain=jnp.asarray(0.5), noise_seed=jnp.uint32(7), network=Table)
     key, fixed = jax.random.key(1), (jnp.asarray(target), jnp.asarray(prior))
     loss, _ = agent._loss(state, jnp.asarray(params), fixed, key, learners.samples())
@@ -34,17 +37,22 @@ def test_the_loss_is_the_mean_over_all_indices():
 
     prior[..., 0] = 0.0  # the prior has no mean
     online, target = params + prior, target + prior
-    index = np.asarray(agent._indices(jax.random.split(key)[0], (1, 3)))[0]
-    np.testing.assert_allclose(np.linalg.norm(index, axis=-1), 1.0, rtol=1e-6)
+    indices = np.asarray(agent._indices(jax.random.split(key)[0], (2, 3)))
+    np.testing.assert_allclose(np.linalg.norm(indices, axis=-1), 1.0, rtol=1e-6)
     sphere = np.concatenate([np.eye(SIZE), -np.eye(SIZE)])
     expected = 0.0
     for sample, (state_now, action, after, discount, weight) in enumerate(
         zip([0, 1, 2], [1, 0, 1], [2, 1, 1], [0.9, 0.0, 0.9], [1.0, 0.5, 0.25], strict=True)
     ):
         at = lambda values, xi: values[:, 0] + values[:, 1:] @ xi  # noqa: E731
-        choice = at(online[after], index[sample]).argmax()
-        y = [1.0, 2.0, 3.0][sample] + discount * at(target[after], index[sample])[choice]
-        errors = [(at(online[state_now], xi)[action] - y - 0.3 * noise[sample] @ xi) ** 2 for xi in sphere]
+        targets = []
+        for xi in indices[:, sample]:
+            choice = at(online[after], xi).argmax()
+            targets.append([1.0, 2.0, 3.0][sample] + discount * at(target[after], xi)[choice])
+        pairs = [(xi, np.mean(targets)) for xi in sphere]
+        if target_index == "same":
+            pairs = zip(indices[:, sample], targets, strict=True)
+        errors = [(at(online[state_now], xi)[action] - y - 0.3 * noise[sample] @ xi) ** 2 for xi, y in pairs]
         expected += weight * np.mean(errors) / 1.75
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
