@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib
+import importlib.util
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -459,6 +460,15 @@ def test_a_missing_package_is_named_with_its_extra(prefix, monkeypatch):
     for call in (lambda: purejaxrl.make(f"{prefix}:Some-v0"), lambda: envs.ids(prefix)):
         with pytest.raises(SettingError, match=message):
             call()
+
+
+def test_what_an_environment_of_gymnasium_needs_is_named():
+    """Box2D and MuJoCo come with extras of Gymnasium's, and Gymnasium itself looks for them at different moments."""
+    if importlib.util.find_spec("Box2D"):
+        pytest.skip("Box2D is installed")
+    for call in (purejaxrl.make, envs.settings):
+        with pytest.raises(SettingError, match=r"env gymnasium:LunarLander-v3 needs what is not installed: .*box2d"):
+            call("gymnasium:LunarLander-v3")
 
 
 @pytest.mark.parametrize("env_id", EVERY)

@@ -17,7 +17,8 @@ Spaces of boxes, numbers and trees of them are known; texts, graphs and sequence
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gymnasium
@@ -42,11 +43,21 @@ def names() -> list[str]:
 def settings(name: str) -> dict[str, Any]:
     spec = gymnasium.registry[name]
     entry: Any = spec.entry_point
-    return arguments(load_env_creator(entry) if isinstance(entry, str) else entry) | spec.kwargs
+    with _all_that_it_needs(name):
+        return arguments(load_env_creator(entry) if isinstance(entry, str) else entry) | spec.kwargs
 
 
 def make(name: str, **kwargs: Any) -> Gymnasium:
     return Gymnasium(name, **kwargs)
+
+
+@contextlib.contextmanager
+def _all_that_it_needs(name: str) -> Iterator[None]:
+    """Whatever an extra of Gymnasium's would install: its own words say which."""
+    try:
+        yield
+    except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
+        raise SettingError(f"env gymnasium:{name} needs what is not installed: {error}") from error
 
 
 @struct.dataclass
@@ -67,7 +78,8 @@ class Gymnasium(Adapter):
         env_id = f"gymnasium:{name}"
         super().__init__(env_id, gymnasium.spec(name).max_episode_steps)
         # -1: without Gymnasium's limit, which is counted here.
-        host = Host(lambda: gymnasium.make(name, max_episode_steps=-1, disable_env_checker=True, **kwargs))
+        with _all_that_it_needs(name):
+            host = Host(lambda: gymnasium.make(name, max_episode_steps=-1, disable_env_checker=True, **kwargs))
         self.shown_space, self.actions = _space(host.spare.observation_space), _space(host.spare.action_space)
         obs, scalar = _shapes(self.shown_space), jax.ShapeDtypeStruct
         self._reset = on_host(env_id, host.reset, obs)
