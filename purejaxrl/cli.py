@@ -63,7 +63,7 @@ class Train:
     log: tuple[Literal["jsonl", "tensorboard", "wandb", "trackio"], ...] = ()
     """Where metrics go, too, while it trains: jsonl and tensorboard write into the folder."""
     quiet: bool = False
-    """No progress: results and errors alone."""
+    """No progress: the result and errors alone."""
     json: bool = False
     """Print the summary as JSON on stdout."""
     out: Path | None = None
@@ -88,7 +88,7 @@ class Resume:
     log: tuple[Literal["jsonl", "tensorboard", "wandb", "trackio"], ...] = ()
     """Where metrics go, too, while it trains; rows since the last checkpoint come again."""
     quiet: bool = False
-    """No progress: results and errors alone."""
+    """No progress: the result and errors alone."""
     json: bool = False
     """Print the summary as JSON on stdout."""
 
@@ -150,7 +150,7 @@ class Sweep:
     log: tuple[Literal["jsonl", "tensorboard", "wandb", "trackio"], ...] = ()
     """Where metrics go, too, while it trains: jsonl and tensorboard write into the folder."""
     quiet: bool = False
-    """No progress: results and errors alone."""
+    """No progress: the result and errors alone."""
     json: bool = False
     """Print the best configurations as JSON on stdout, instead of a table."""
     out: Path | None = None
@@ -756,7 +756,7 @@ def _train(command: Train) -> None:
     )
     out = command.out or _next_folder(f"{command.env}-{command.algo}-{command.bonus}")
     progress = _progress(command)
-    _end(command, out, training.run(config, out, progress, trackers.make(command.log, out)), progress)
+    _end(command, out, training.run(config, out, progress, trackers.make(command.log, out)))
 
 
 def _resume(command: Resume) -> None:
@@ -767,7 +767,7 @@ def _resume(command: Resume) -> None:
         raise SettingError(f"{command.run} is a sweep's folder: `purejaxrl sweep` as before with this --out goes on")
     progress, log = _progress(command), trackers.make(command.log, command.run)
     summary = training.resume(command.run, progress, log, total_steps=command.total_steps)
-    _end(command, command.run, summary, progress)
+    _end(command, command.run, summary)
 
 
 def _progress(command: Any) -> Progress:
@@ -790,8 +790,13 @@ def _print_json(content: Any) -> None:
     print(json.dumps(runs.plain(content), indent=2, allow_nan=False))
 
 
-def _end(command: Any, out: Path, summary: dict[str, Any], progress: Progress) -> None:
+def _end(command: Any, out: Path, summary: dict[str, Any]) -> None:
     """Say what came of a run, and exit with what its end means."""
+
+    def say(line: str) -> None:
+        if not (command.quiet and command.json):  # which is said on stdout
+            print(line, file=sys.stderr)
+
     if command.json:
         _print_json({"out": str(out), **summary})
     final, seeds = summary["final_return_mean"], summary["seeds"]
@@ -799,21 +804,22 @@ def _end(command: Any, out: Path, summary: dict[str, Any], progress: Progress) -
     silent = sum(not math.isfinite(value) for value in summary["final_return_per_seed"])
     if silent and final is not None:
         shown += f" ({silent} without an episode that ended in the last tenth)"
-    progress.say(
+    say(
         f"{out}: {shown} over {seeds} seed{'s' * (seeds > 1)}, {summary['env_steps']:,} steps each, "
         f"{summary['steps_per_second']:,.0f} steps/s, {summary['run_seconds']:.1f} s after "
         f"{summary['compile_seconds']:.1f} s of compiling"
     )
     if not summary["interrupted"]:
-        progress.say(f"`purejaxrl report {shlex.quote(str(out))}` draws it")
+        if not command.quiet:
+            say(f"`purejaxrl report {shlex.quote(str(out))}` draws it")
         return
     if summary["signal"] is None:
-        progress.say(
+        say(
             "diverged: the last checkpoint before it stays; lower --algo.learning-rate or --algo.max-grad-norm, "
             "or look at the environment's rewards and observations"
         )
         sys.exit(3)
-    progress.say(f"interrupted after {summary['updates']} updates: `purejaxrl resume {out}` goes on")
+    say(f"interrupted after {summary['updates']} updates: `purejaxrl resume {out}` goes on")
     sys.exit(_code(summary["signal"]))
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from purejaxrl import intrinsic, stepping
-from purejaxrl.train import TrainState, check_state
+from purejaxrl.train import Train, TrainState, check_state
 from purejaxrl.types import (
     LEARNER,
     Array,
@@ -45,6 +45,13 @@ class Film(NamedTuple):
     env_state: PyTree  # leaves [num_frames + 1, ...]
     step: Array  # int32 [num_frames + 1], steps taken
     episode_return: Array  # float32 [num_frames + 1], until there
+
+
+class Policy(NamedTuple):
+    """A trained policy, one step of one environment at a time, for wherever actions are wanted."""
+
+    init: Callable[[Array], PyTree]  # of a key: what the policy carries from step to step
+    act: Callable[..., tuple[PyTree, Array]]  # compiled; see :func:`policy`
 
 
 class _Play(NamedTuple):
@@ -132,6 +139,37 @@ def film(
 
     _, later = jax.lax.scan(forward, start, stride * jnp.arange(1, num_frames + 1))
     return jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), kept(start), later)
+
+
+def policy(train: Train, state: TrainState, *, greedy: bool = True) -> Policy:
+    """The policy that was trained, outside of any loop of ours: a game's server, a robot, another library.
+
+    ``carried = policy.init(key)`` once, then at each step ``carried, action = policy.act(carried, key, obs, first)``,
+    with the observation of one environment as it is (no leading axis), whether it begins an episode, and where actions
+    are masked its mask as a fifth argument. Every step wants a key of its own.
+
+    Args:
+      train: the run, of ``make_train`` or ``purejaxrl.runs.restore(folder).train``.
+      state: ``Result.state`` of one seed: ``jax.tree.map(lambda leaf: leaf[0], state)`` of several.
+      greedy: the mode of the policy, or samples from it.
+
+    Raises:
+      SettingError: where an argument is wrong, or the policy sees features of a bonus (SOFE), which need its memory.
+    """
+    check_state(state)
+    check_bool(greedy, "greedy")
+    spec = dataclasses.replace(train.learner_spec, num_envs=1)
+    if spec.num_features:
+        raise SettingError("train: its policy sees features of the bonus: play it with purejaxrl.evaluate")
+    add = functools.partial(jax.tree.map, lambda leaf: jnp.asarray(leaf)[None])
+
+    def act(carried: PyTree, key: Array, obs: PyTree, first: Any, mask: Any = None) -> tuple[PyTree, Array]:
+        carried, action, _ = train.learner.act(
+            state.learner, carried, key, add(obs), add(first), add(mask), greedy=greedy
+        )
+        return carried, action[0]
+
+    return Policy(lambda key: train.learner.init_actor(key, spec), jax.jit(act))
 
 
 def _play_until(end: Any, step: Callable[[_Play], _Play], play: _Play) -> _Play:

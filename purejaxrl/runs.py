@@ -12,6 +12,7 @@ import dataclasses
 import importlib.metadata
 import json
 import math
+import os
 import platform
 import shutil
 import signal
@@ -28,7 +29,7 @@ import pandas as pd
 from purejaxrl import algos, checkpoint, discovery, envs, evaluation, expressions, files, metrics, processes
 from purejaxrl.lanes import lane_keys
 from purejaxrl.train import Train, TrainState, make_train
-from purejaxrl.types import SettingError, check_choice, check_int, nearest
+from purejaxrl.types import SettingError, check_choice, check_int, check_path, nearest
 
 FORMAT = 1
 FACTS = "run.json"  # beside a checkpoint: the config it is of, the seconds it took, its score
@@ -302,8 +303,8 @@ def _warn(line: str) -> None:
     warnings.warn(line, stacklevel=4)  # where `restore` is called
 
 
-def restore(folder: Path, which: str | int = "newest", say: Callable[[str], None] = _warn) -> Reached:
-    """Load a run's checkpoint.
+def restore(folder: str | os.PathLike, which: str | int = "newest", say: Callable[[str], None] = _warn) -> Reached:
+    """Load a run's checkpoint: its `train` and, with a leading axis of seeds, its `state`.
 
     `which` is "newest" (the newest that is not damaged; `say` gets a line for each that is, a warning unless given),
     "best" (the highest mean return over the last tenth of its updates), or a number of updates.
@@ -312,6 +313,7 @@ def restore(folder: Path, which: str | int = "newest", say: Callable[[str], None
       SettingError: when the folder is not a run's, or has no such checkpoint.
       CheckpointError: when it is damaged.
     """
+    folder = check_path(folder, "folder")
     build(read_config(folder))  # what the folder says that it is must hold, whatever a checkpoint says
     steps = checkpoints(folder)
     if not steps:

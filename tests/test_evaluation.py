@@ -1,11 +1,16 @@
+import functools
+
 import jax
 import jax.numpy as jnp
+import learners
 import numpy as np
 import probes
 import pytest
 
 import purejaxrl
+from purejaxrl import bonuses, evaluation
 from purejaxrl.algos import PPO
+from purejaxrl.types import SettingError
 
 LEARNER = PPO(num_steps=8, hidden=(8,))
 
@@ -91,3 +96,49 @@ def test_the_same_key_as_training_s_gives_other_episodes():
     jax.effects_barrier()
     assert seen
     assert not training & set(seen)
+
+
+@pytest.mark.parametrize("name", ["ppo", "ppo-gru", "dqn", "hyperagent"])
+def test_a_policy_by_itself_is_the_learner_s(name):
+    """Step by step with the ends of episodes, beside the learner on three environments that see the same."""
+    env, _ = purejaxrl.make("Catch-bsuite")
+    train = learners.bind(env, learners.make(name), num_envs=3)
+    state = jax.jit(train)(jax.random.key(0)).state
+    policy = evaluation.policy(train, state)
+    rng = np.random.default_rng(0)
+    key = jax.random.key(1)
+    carried, together = policy.init(key), train.learner.init_actor(key, train.learner_spec)
+    act = jax.jit(functools.partial(train.learner.act, greedy=True))
+    for step in range(12):
+        obs, first = rng.normal(size=(10, 5)).astype(np.float32), step % 5 == 0
+        carried, action = policy.act(carried, key, obs, first)
+        same = jnp.stack([obs] * 3), jnp.full(3, first)
+        together, actions, _ = act(state.learner, together, key, *same, None)
+        assert action.shape == ()
+        np.testing.assert_array_equal(actions, [action] * 3)
+
+
+def test_a_policy_keeps_to_its_mask():
+    env, _ = purejaxrl.make("Catch-bsuite")
+    train = learners.bind(env, learners.make("dqn"))
+    policy = evaluation.policy(train, jax.jit(train)(jax.random.key(0)).state)
+    for allowed in range(3):
+        _, action = policy.act(
+            policy.init(jax.random.key(0)), jax.random.key(0), jnp.zeros((10, 5)), True, jnp.arange(3) == allowed
+        )
+        assert action == allowed
+
+
+def test_a_policy_is_of_one_seed():
+    env, _ = purejaxrl.make("Catch-bsuite")
+    train = learners.bind(env, learners.make("dqn"))
+    states = jax.vmap(train.init)(jax.random.split(jax.random.key(0), 3))
+    with pytest.raises(SettingError, match="state must be that of one run"):
+        evaluation.policy(train, states)
+
+
+def test_a_policy_that_sees_a_bonus_s_features_is_refused():
+    env, _ = purejaxrl.make("Catch-bsuite")
+    train = learners.bind(env, learners.make("ppo"), bonus=bonuses.SOFE(bonus=bonuses.Counts(episodic=True)))
+    with pytest.raises(SettingError, match="features of the bonus: play it with"):
+        evaluation.policy(train, train.init(jax.random.key(0)))

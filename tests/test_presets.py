@@ -49,7 +49,8 @@ def test_quiet_and_json(tmp_path, capsys):
     (row,) = json.loads(capsys.readouterr().out)
     assert row["seed"] == 0
     assert main("resume", tmp_path / "x", "--quiet") == 0
-    assert capsys.readouterr().err == ""
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{tmp_path / 'x'}: ")  # and the result
     search = ["--search", "algo.gamma=0.9,0.99", "--total-steps", 64, "--quiet", "--json"]
     assert main("sweep", *tiny, *search, "--out", tmp_path / "y") == 0
     printed = capsys.readouterr()

@@ -1,6 +1,7 @@
 """What every bonus must do, for all that the package holds."""
 
 import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from purejaxrl.bonuses import Counts
 from purejaxrl.types import SettingError
 
 NAMES = discovery.names(bonuses)
+DOCS = Path(__file__).parent.parent.parent / "docs"
 FAST = {"hidden": (16,), "embedding_size": 8, "learning_rate": 3e-3, "update_fraction": 1.0}
 # Small, and fast enough learners of their models for a test; what is left out keeps its default.
 SETTINGS = {
@@ -86,6 +88,9 @@ def test_trains_vmapped_over_seeds_and_coefficients(name):
     metrics = program(coefs, keys)
     by_chance = "episode", "first_reward"  # NaN where there was none
     assert all(np.isfinite(values).all() for key, values in metrics.items() if not key.startswith(by_chance))
+    pages = "bonuses/README.md", "algos/README.md", "algos/ppo.md"
+    documented = "".join((DOCS / page).read_text() for page in pages)
+    assert all(f"`{metric}`" in documented for metric in metrics)
     assert (metrics["bonus_mean"][0] == 0).all()
     np.testing.assert_allclose(2 * metrics["bonus_mean"][1, :, 0], metrics["bonus_mean"][2, :, 0], rtol=1e-4)
     other = program(jnp.array([3.0, 1.0, 0.5]), jax.random.split(jax.random.key(1), 2).at[1].set(keys[1]))
