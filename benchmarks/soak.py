@@ -155,7 +155,7 @@ def one(case: str, verb: str, words: list[str], folder: Path, generator: random.
             except subprocess.TimeoutExpired:
                 process.kill()
                 return f"{stop} did not end it"
-        if "Traceback" in said and limit is None:  # without space the libraries' threads have something to say
+        if "Traceback" in said:
             return f"a traceback after {stop or limit}: {said.strip().splitlines()[-1]}"
         if stop is None and limit is None and process.returncode:
             return f"exit code {process.returncode}: {said.strip().splitlines()[-1:]}"

@@ -477,7 +477,7 @@ def _main(argv: list[str]) -> None:
     trains = verb == "bench" and argv[1:2] in (["exploration"], ["deepsea"], ["minigrid"])
     if trains or verb in ("train", "sweep", "resume"):
         _spread_over_cores()
-    if verb in ("train", "sweep", "resume", "bench", "eval", "diagnose"):
+    if verb in ("train", "sweep", "resume", "bench", "eval", "report", "diagnose"):
         from purejaxrl import caching
 
         caching.use()
@@ -819,7 +819,7 @@ def _end(command: Any, out: Path, summary: dict[str, Any]) -> None:
             "or look at the environment's rewards and observations"
         )
         sys.exit(3)
-    say(f"interrupted after {summary['updates']} updates: `purejaxrl resume {out}` goes on")
+    say(f"interrupted after {summary['updates']} updates: `purejaxrl resume {shlex.quote(str(out))}` goes on")
     sys.exit(_code(summary["signal"]))
 
 
@@ -982,13 +982,14 @@ def _report(command: Report) -> None:
 
 def _diagnose(command: Diagnose) -> None:
     from purejaxrl import diagnosis, envs, report, runs
-    from purejaxrl.diagnosis import pages
+    from purejaxrl.diagnosis import pages, play
     from purejaxrl.progress import Progress
 
     settings = _chosen(command)["env"]
     env, env_params = envs.make(command.env, **settings)
     how: dict[str, Any] = {name: getattr(command, name) for name in ("num_envs", "num_steps", "train", "seed")}
     diagnosis.check(env, **how)
+    play.check_pure(env, env_params)  # before there is a folder
     out = command.out or _next_folder(f"diagnose-{command.env}")
     pages.prepare(out)
     flags = report.flags(runs.Config(command.env, "ppo", env_settings=settings), "env")

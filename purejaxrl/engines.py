@@ -123,8 +123,8 @@ def finish(
     """Keep so many jobs under way until all are done, yielding every moment; no job is under way when it ends.
 
     Raises:
-      SettingError: where a worker raised one.
-      RuntimeError: where workers failed at a job again and again.
+      SettingError: where a worker raised one, or the engine takes no job.
+      ChildProcessError: (an OSError) where workers failed at a job again and again.
     """
     waiting, tries = deque(enumerate(jobs)), Counter()
     running: dict[int, Handle] = {}
@@ -132,14 +132,17 @@ def finish(
         while (waiting or running) and not interrupted.is_set():
             while waiting and len(running) < workers:
                 number, job = waiting.popleft()
-                running[number] = submit(Work(), job)
+                try:
+                    running[number] = submit(Work(), job)
+                except Exception as error:  # of the engine's own kinds: no such partition, no account, too many jobs
+                    raise SettingError(f"on: the job was refused: {error}") from error
             for number in [number for number, handle in running.items() if handle.done()]:
                 try:
                     refused = running.pop(number).result()
                 except Exception as error:
                     tries[number] += 1
                     if tries[number] == TRIES:
-                        raise RuntimeError(f"workers failed {TRIES} times at the same runs: {error}") from error
+                        raise ChildProcessError(f"workers failed {TRIES} times at the same runs: {error}") from error
                     say(f"a worker failed ({type(error).__name__}): what it had not done is handed over again")
                     waiting.append((number, jobs[number]))
                 else:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from purejaxrl import intrinsic, stepping
 from purejaxrl.train import Train, TrainState, check_state
 from purejaxrl.types import (
+    LARGEST_INT,
     LEARNER,
     Array,
     Bonus,
@@ -29,6 +30,7 @@ from purejaxrl.types import (
 )
 
 EVALUATION = 0x6576616C
+MOST_STEPS = 100_000  # of an episode where the environment itself has no limit
 
 
 class Evaluation(NamedTuple):
@@ -91,7 +93,8 @@ def evaluate(
       num_episodes: episodes, stepped in parallel.
       env_params: the environment's parameters; None means its defaults.
       greedy: the mode of the policy, or samples from it.
-      max_steps: cap on the steps of an episode; None means the environment's ``max_steps_in_episode``.
+      max_steps: cap on the steps of an episode; None means the environment's ``max_steps_in_episode``, or 100,000 where
+        it has no limit.
       bonus: the bonus trained with, needed where the policy sees its features (SOFE). It watches the episodes as in
         training, from empty episodic memory, and learns nothing.
 
@@ -187,7 +190,7 @@ def _episodes(
     greedy: bool,
     max_steps: int | None,
     bonus: Bonus | None,
-) -> tuple[_Play, Callable[[_Play], _Play], int]:
+) -> tuple[_Play, Callable[[_Play], _Play], Any]:
     """The start of fresh episodes, one step of them, and the cap on their steps."""
     check_protocol(env)
     check_component(learner, "learner", LEARNER)
@@ -196,11 +199,13 @@ def _episodes(
     check_int(num_episodes, "num_episodes", ge=1)
     env_params = stepping.check_params(env, env_params)
     if max_steps is None:
-        max_steps = getattr(env_params, "max_steps_in_episode", None)
-        if max_steps is None:
+        limit = getattr(env_params, "max_steps_in_episode", None)
+        if limit is None:
             raise SettingError("max_steps must be given: the environment has no max_steps_in_episode")
+        cap = jnp.where(jnp.asarray(limit) >= LARGEST_INT, MOST_STEPS, limit)
     else:
         check_int(max_steps, "max_steps", ge=1)
+        cap = max_steps
     check_state(state)
     if bonus is not None:
         intrinsic.check(bonus)
@@ -275,7 +280,7 @@ def _episodes(
         total=jnp.zeros(num_episodes),
         length=jnp.zeros(num_episodes, jnp.int32),
     )
-    return start, play, max_steps
+    return start, play, cap
 
 
 def _check_fit(learner: Learner, state: TrainState, actor: PyTree, *seen: Any, greedy: bool) -> None:

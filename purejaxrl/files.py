@@ -89,7 +89,7 @@ def check_contents(folder: Path) -> None:
       SettingError: where something else is.
     """
     root = os.path.realpath(folder)
-    for place in (folder, folder / "parts", folder / "checkpoints"):
+    for place in (folder, folder / "parts", folder / "checkpoints", folder / "under-way"):
         for path in place.glob("*"):
             if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
                 raise SettingError(f"{path} is a link that leads out of its folder: put what it means in its place")

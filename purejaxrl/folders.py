@@ -10,7 +10,7 @@ from typing import Any
 from purejaxrl import files, runs
 from purejaxrl.types import SettingError
 
-FORMAT = 1
+FORMAT = 2
 LOCK = "lock"
 
 

@@ -92,7 +92,7 @@ class Lanes:
 
     def memory(self) -> float:
         """Bytes that the larger program needs, of all devices that share a memory."""
-        sharing = jax.local_device_count() if jax.default_backend() == "cpu" else 1
+        sharing = len(self._sharding.addressable_devices) if jax.default_backend() == "cpu" else 1
         found = [program.memory_analysis() for program in (self._begin, self._advance)]
         sizes = [
             one.argument_size_in_bytes + one.output_size_in_bytes + one.temp_size_in_bytes - one.alias_size_in_bytes
@@ -160,18 +160,18 @@ class Lanes:
             before, found = carry
             state, new = train.advance(before, 1)
             if self.freeze:
-                fine = _stays_finite(before, state, new)
+                holds = finite(state.learner) | ~finite(before.learner)
+                new = {**new, "nonfinite": jnp.where(holds, new["nonfinite"], new["nonfinite"] | 4)}
+                fine = (new["nonfinite"] == 0).all() & _are_finite(new)
                 state = jax.tree.map(lambda now, then: jnp.where(fine, now, then), state, before)
             return state, jax.tree.map(lambda rows, row: rows.at[number].set(row[0]), found, new)
 
         return jax.lax.fori_loop(0, count, one, (state, found))
 
 
-def _stays_finite(before: TrainState, state: TrainState, metrics: PyTree) -> jax.Array:
-    """Whether an update's metrics are finite where they have to be, and the learner is unless it was not before."""
-    watched = [value for name, value in metrics.items() if name not in MAY_BE_NAN and name != "nonfinite"]
-    well = (metrics["nonfinite"] == 0).all() & finite(watched)
-    return well & (finite(state.learner) | ~finite(before.learner))
+def _are_finite(metrics: PyTree) -> jax.Array:
+    """Whether an update's metrics are finite where they have to be."""
+    return finite([value for name, value in metrics.items() if name not in MAY_BE_NAN and name != "nonfinite"])
 
 
 def finite(tree: PyTree) -> jax.Array:

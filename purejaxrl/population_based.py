@@ -25,7 +25,7 @@ from purejaxrl.lanes import Lanes, lane_keys
 from purejaxrl.populations import SAVE_SECONDS, Program
 from purejaxrl.progress import Progress
 from purejaxrl.search import MOST_RUNS, LogUniform, Uniform, check_fields
-from purejaxrl.trackers import Tracker, check_trackers, closing
+from purejaxrl.trackers import Tracker, check_trackers, closing, tell
 from purejaxrl.types import SettingError, check_int, check_new_path, check_number, shown
 
 Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
@@ -142,9 +142,8 @@ def pbt(
     rules = quantile, perturb, resample
     run = _Run(base, dict(search), members, seeds, interval, rules, trackers, progress or Progress())
     if folder is None:
-        with closing(trackers):
-            return run.all(None)
-    with folders.held(folder, PLAN, run.plan()), closing(trackers):
+        return run.all(None)
+    with folders.held(folder, PLAN, run.plan()):
         return run.all(folder)
 
 
@@ -206,8 +205,14 @@ class _Run:
 
     def all(self, folder: Path | None) -> Population:
         count, num_updates = self.seeds * self.members, self.num_updates
-        with runs.interruptible() as interrupted, self.progress:
+        told = closing(self.trackers, self.progress.say)
+        with runs.interruptible() as interrupted, told as trackers, self.progress:
             lanes = Program(self.setup, self.fields, count, num_lanes=count).lanes(self.progress)
+            if lanes.num_lanes < count:
+                raise SettingError(
+                    f"members: {count} lanes at once need more memory than there is: lower members, seeds, num_envs or "
+                    "the sizes of buffers and networks"
+                )
             frame, values, parents = self._begin(lanes, folder)
             frames, saved = [frame], time.monotonic()
             per_update = lanes.per_update // lanes.num_lanes * count
@@ -222,10 +227,12 @@ class _Run:
                     new = metrics.frame(found, range(count), first_update=before + 1)
                     frames.append(self._labelled(new, values, parents))
                     self.progress.advance((lanes.done - before) * per_update, new)
-                    for tracker in self.trackers:
-                        tracker.log(frames[-1], self.fields)
+                    tell(trackers, frames[-1], self.fields, self.progress.say)
                     if folder and time.monotonic() - saved > SAVE_SECONDS:
-                        self._save(lanes, frames, folder)
+                        try:
+                            self._save(lanes, frames, folder)
+                        except (OSError, SettingError) as error:  # the last one has to succeed
+                            self.progress.say(f"could not save ({error}); what was saved before stays")
                         saved = time.monotonic()
             if folder and lanes.done:
                 self._save(lanes, frames, folder)
@@ -234,6 +241,8 @@ class _Run:
 
     def _begin(self, lanes: Lanes, folder: Path | None) -> tuple[Frame, Frame, np.ndarray]:
         """The metrics so far, each lane's settings and parent, with the lanes where the folder has them or at begin."""
+        for left in folder.glob(".state-*.tmp") if folder else []:  # of a process that was killed as it saved
+            shutil.rmtree(left)
         for path in _states(folder) if folder else []:
             like = {"done": np.zeros((), np.int64), "lanes": lanes.example}
             try:
@@ -308,7 +317,8 @@ class _Run:
 
 def _states(folder: Path) -> list[Path]:
     """The checkpoints in a folder, the newest first."""
-    return sorted(folder.glob("state-*"), reverse=True)
+    found = [path for path in folder.glob("state-*") if path.name.removeprefix("state-").isdecimal()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("state-")), reverse=True)
 
 
 def _score(of: Frame) -> float:

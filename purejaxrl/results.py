@@ -53,13 +53,19 @@ class Sweep:
             env_steps=runs["env_steps"].max(),
             final_return=metrics.final_means(frame, "episode_return", key),
             diverged=frame[metrics.diverged(frame, *self.fields)].groupby(key)["update"].min(),
-            seconds=runs["seconds"].last(),
+            seconds=self._seconds(frame, key),
             **({"rung": runs["rung"].max()} if self._has_rungs else {}),
         )
         for name in more:
             if name not in found.columns:
                 found[name] = metrics.final_means(frame, name, key)
         return found.reset_index(drop=True)
+
+    def _seconds(self, frame: Frame, key: list[str]) -> pd.Series:
+        """Of each run; where there are rungs a run's part in each has its own."""
+        if not self._has_rungs:
+            return frame.groupby(key)["seconds"].last()
+        return frame.groupby([*key, "rung"])["seconds"].last().groupby(key).sum()
 
     def best(self, count: int | None = 10) -> Frame:
         """Configurations by their mean final return over seeds, best first, with its 95 % bootstrap interval.

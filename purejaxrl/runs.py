@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import hashlib
 import importlib.metadata
 import json
 import math
@@ -20,10 +22,12 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import pandas as pd
 
 from purejaxrl import algos, checkpoint, discovery, envs, evaluation, expressions, files, metrics, processes
@@ -32,6 +36,7 @@ from purejaxrl.train import Train, TrainState, make_train
 from purejaxrl.types import SettingError, check_choice, check_int, check_path, nearest
 
 FORMAT = 1
+LARGEST_ARRAY = 100  # numbers, that a description holds as they are
 FACTS = "run.json"  # beside a checkpoint: the config it is of, the seconds it took, its score
 IF_DIVERGED = ("stop", "freeze")
 SHOWN = 5  # runs in a message
@@ -332,8 +337,9 @@ def restore(folder: str | os.PathLike, which: str | int = "newest", say: Callabl
 def frozen(reached: Reached) -> dict[int, str]:
     """Seeds that have stopped before what was reached, with what was not finite."""
     found, frame = {}, reached.frame.sort_values("update")
-    for row in frame.drop_duplicates("seed", keep="last").to_dict("records"):
-        if row["update"] < reached.updates:
+    last = frame.drop_duplicates("seed", keep="last")
+    for row, broke in zip(last.to_dict("records"), metrics.diverged(last), strict=True):
+        if row["update"] < reached.updates or broke:
             found[int(row["seed"])] = not_finite(row)
     return found
 
@@ -342,7 +348,7 @@ def not_finite(row: Any) -> str:
     """What in a row of metrics is not finite, a reward, an observation, or metrics by their names, and when."""
     inputs = [what for bit, what in ((1, "a reward"), (2, "an observation")) if int(row["nonfinite"]) & bit]
     others = [name for name, value in row.items() if name not in metrics.MAY_BE_NAN and not math.isfinite(value)]
-    what = " and ".join(inputs) or ", ".join(others)
+    what = " and ".join(inputs) or ", ".join(others) or "what the learner holds"
     return f"{what} at update {int(row['update']):,}, {int(row['env_steps']):,} steps"
 
 
@@ -385,17 +391,26 @@ def versions() -> dict[str, str]:
 
 
 def describe(component: Any) -> Any:
-    """A component as JSON can hold it: its class and all its settings, parts within it too."""
+    """A component as JSON can hold it: its class and all its settings, parts within it too; large arrays by a hash."""
+    kind = type(component)
     if dataclasses.is_dataclass(component) and not isinstance(component, type):
-        fields = {field.name: describe(getattr(component, field.name)) for field in dataclasses.fields(component)}
-        return {"type": type(component).__name__, **fields}
+        fields = [field.name for field in dataclasses.fields(component)]
+        component = {"type": kind.__name__, **{name: getattr(component, name) for name in fields}}
+    elif hasattr(component, "step_env") and not isinstance(component, type):  # an environment: what it was made with
+        own = {name for name in vars(component) if not isinstance(getattr(kind, name, None), cached_property)}
+        component = {"type": kind, **{name: getattr(component, name) for name in sorted(own)}}
+    elif isinstance(component, functools.partial):
+        component = component.func, component.args, component.keywords
     if isinstance(component, Mapping):
-        return {name: describe(value) for name, value in component.items()}
+        return {str(name): describe(value) for name, value in component.items()}
     if isinstance(component, (tuple, list)):
         return [describe(value) for value in component]
-    if callable(component):
+    if hasattr(component, "tolist"):
+        array = np.asarray(component)
+        return array.tolist() if array.size <= LARGEST_ARRAY else hashlib.sha256(array.tobytes()).hexdigest()
+    if hasattr(component, "__qualname__"):  # a function or a class
         return f"{component.__module__}.{component.__qualname__}"
-    return component.tolist() if hasattr(component, "tolist") else component
+    return component if isinstance(component, (bool, int, float, str, type(None))) else describe(kind)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

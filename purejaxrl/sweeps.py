@@ -38,7 +38,7 @@ from purejaxrl.populations import Point, Program, Setup, labelled, peak_memory, 
 from purejaxrl.progress import Progress
 from purejaxrl.results import RETURN, Sweep, directions
 from purejaxrl.search import MOST_RUNS, Configuration, configurations, corners
-from purejaxrl.trackers import Tracker, check_trackers, closing
+from purejaxrl.trackers import Tracker, check_trackers, closing, tell
 from purejaxrl.train import Train
 from purejaxrl.tuning import Tuner
 from purejaxrl.types import (
@@ -256,7 +256,7 @@ def sweep(
         # Every value of a list, and the ends of every range: what they shape is checked before anything is written.
         _check_metrics(goals, _buckets(base, corners(search), numbers, say=progress.say)[0].train)
         checked = None
-        how = {"samples": samples, "sampler": str(sampler), "batch": batch, "search_seed": search_seed}
+        how = {"samples": samples, "sampler": runs.describe(sampler), "batch": batch, "search_seed": search_seed}
         how["objectives"] = list(objectives)
         plan = make_plan(base, numbers, list(search), search=runs.describe(search), **how)
     limits = {"num_lanes": num_lanes, "memory": None if memory_gb is None else memory_gb * 1e9}
@@ -265,9 +265,8 @@ def sweep(
     fields, elsewhere = list(plan["fields"]), (on, workers)
     run = _Run(base, numbers, fields, folder, together, limits, halving, objectives, elsewhere, trackers, progress)
     if folder is None:
-        with closing(trackers):
-            return run.all(proposed, checked)
-    with processes.in_first(lambda: folders.held(folder, PLAN, plan)), closing(trackers):
+        return run.all(proposed, checked)
+    with processes.in_first(lambda: folders.held(folder, PLAN, plan)):
         return run.all(proposed, checked)
 
 
@@ -439,7 +438,7 @@ class _Run:
     ):
         self.base, self.seeds, self.fields, self.folder = base, seeds, fields, folder
         self.together, self.limits, self.halving, self.objectives = together, limits, halving, objectives
-        (self.on, self.workers), self.trackers, self.progress = elsewhere, trackers, progress
+        (self.on, self.workers), self.trackers, self.progress = elsewhere, list(trackers), progress
         self.submit: engines.Submit | None = None
         self.programs: dict[str, Program] = {}
         self.parts: list[Frame] = []
@@ -454,7 +453,8 @@ class _Run:
             self._read(self.folder)
             self.submit = None if self.on is None else engines.submitter(self.on, self.folder)
         count = 0
-        with runs.interruptible() as interrupted, self.progress:
+        told = closing(self.trackers, self.progress.say)
+        with runs.interruptible() as interrupted, told as self.trackers, self.progress:
             while not interrupted.is_set() and (new := proposed.ask()):
                 buckets, checked = checked or _buckets(self.base, new, self.seeds, count), None
                 self._some(buckets, range(count, count + len(new)), interrupted)
@@ -558,7 +558,7 @@ class _Run:
         total, jobs, trains = sum(len(points) for _, points in due), [], {}
         for bucket, points in due:
             trains |= {point.values["config_id"]: bucket.train for point in points}
-            for number in range(pieces := max(round(self.workers * len(points) / total), 1)):
+            for number in range(pieces := min(max(round(self.workers * len(points) / total), 1), len(points))):
                 job = engines.Job(
                     folder=str(self.folder.absolute()),
                     setup=bucket.setup,
@@ -627,8 +627,7 @@ class _Run:
         """Count new rows, and show them to who wants to know."""
         updates, starts = len(part), int((part["update"] == 1).sum())
         self.steps += train.spec.num_envs * (updates * train.spec.num_steps + starts * train.warmup)
-        for tracker in self.trackers:
-            tracker.log(part, self.fields)
+        tell(self.trackers, part, self.fields, self.progress.say)
         self._note_best(Sweep(part, self.fields).runs())
 
     def _note_best(self, done: Frame) -> None:
@@ -705,12 +704,13 @@ def make_plan(base: Base, seeds: Sequence[int], fields: Sequence[str], **searche
     """What makes two sweeps the same, as JSON can hold it."""
     plan = {
         "env": base.env if isinstance(base.env, str) else runs.describe(type(base.env)),
+        "env_own": None if isinstance(base.env, str) else runs.describe(base.env),
         "env_settings": runs.describe(base.env_settings),
         "env_params": runs.describe(base.env_params),
         "algo": runs.describe(base.learner),
         "bonus": runs.describe(base.bonus),
         "resets": runs.describe(base.resets),
-        "visits": bool(base.visits),
+        "visits": runs.describe(base.visits or False),
         "num_envs": base.num_envs,
         "total_steps": base.total_steps,
         "seeds": list(seeds),

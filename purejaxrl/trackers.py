@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -153,14 +153,33 @@ def check_trackers(trackers: Sequence[Tracker]) -> None:
             raise SettingError(f"trackers[{number}] must be {wanted}, got {shown(tracker)}")
 
 
+def tell(trackers: list[Tracker], rows: Frame, fields: Sequence[str], say: Callable[[str], None]) -> None:
+    """Give new rows to each; one that fails (a full disk, a service that refuses) is said and left out from then on."""
+    for tracker in list(trackers):
+        try:
+            tracker.log(rows, fields)
+        except Exception as error:  # whatever it is, training goes on
+            say(f"log: {type(tracker).__name__} failed ({error}): going on without it")
+            trackers.remove(tracker)
+            _close(tracker, lambda line: None)
+
+
 @contextmanager
-def closing(trackers: Sequence[Tracker]) -> Iterator[None]:
-    """Close them all at the end, however it comes."""
+def closing(trackers: Sequence[Tracker], say: Callable[[str], None]) -> Iterator[list[Tracker]]:
+    """A list of them, for `tell`; those that are in it at the end, however that comes, are closed."""
+    held = list(trackers)
     try:
-        yield
+        yield held
     finally:
-        for tracker in trackers:
-            tracker.close()
+        for tracker in held:
+            _close(tracker, say)
+
+
+def _close(tracker: Tracker, say: Callable[[str], None]) -> None:
+    try:
+        tracker.close()
+    except Exception as error:
+        say(f"log: {type(tracker).__name__} could not be closed ({error})")
 
 
 def _runs(

@@ -28,7 +28,7 @@ from purejaxrl.lanes import Lanes, finite, lane_keys
 from purejaxrl.progress import Progress
 from purejaxrl.runs import Components, Config, Reached
 from purejaxrl.search import MOST_RUNS
-from purejaxrl.trackers import Tracker, closing
+from purejaxrl.trackers import Tracker, closing, tell
 from purejaxrl.train import Train
 from purejaxrl.types import SettingError, check_choice, check_int, check_number, schedules
 
@@ -53,16 +53,17 @@ def run(config: Config, out: Path, progress: Progress, trackers: Sequence[Tracke
     parts = runs.build(config)
     train = _announced(config, parts, progress)
     _check_new(out)
-    with runs.interruptible() as interrupted, closing(trackers), progress:
-        work = _Work(config, out, parts, train, progress, trackers, interrupted)
+    with runs.interruptible() as interrupted, closing(trackers, progress.say) as told, progress:
+        work = _Work(config, out, parts, train, progress, told, interrupted)
         with folders.locked(out):
             _check_new(out)
             runs.write_config(out, config)
             try:
-                return work.all(None)
-            except SettingError:  # it needs more memory than there is: nothing has begun
+                work.compile()
+            except SettingError:  # it needs more memory than there is
                 (out / "config.json").unlink()
                 raise
+            return work.all(None)
 
 
 def resume(
@@ -94,17 +95,26 @@ def resume(
         config = dataclasses.replace(config, total_steps=total_steps)
     _check(config)
     parts = runs.build(config)
-    with runs.interruptible() as interrupted, closing(trackers), progress, folders.locked(folder):
+    with (
+        runs.interruptible() as interrupted,
+        closing(trackers, progress.say) as told,
+        progress,
+        folders.locked(folder),
+    ):
         for left in (folder / "checkpoints").glob(".*.tmp"):  # of a process that was killed as it saved
             shutil.rmtree(left)
+        free = populations.free_memory()  # what is restored takes its part of it, which the run has for itself
         reached = runs.newest(folder, progress.say, put_aside=True)
         if reached is not None and reached.config == config:
             train = reached.train  # its warnings were said when the run began
         else:
             train = _announced(config, parts, progress)
+        work = _Work(config, folder, parts, train, progress, told, interrupted, free)
+        is_done = reached is not None and reached.updates >= train.num_updates
+        if not is_done:
+            work.compile()
         if total_steps is not None:
             runs.write_config(folder, config)
-        work = _Work(config, folder, parts, train, progress, trackers, interrupted)
         if reached is None:
             progress.say(f"{folder} has no checkpoint yet: the run starts over")
         else:
@@ -160,7 +170,8 @@ def _lengthened(reached: Reached, config: Config, parts: Components, train: Trai
 class _Work:
     """One call's work on a run."""
 
-    def __init__(self, config, out, parts, train, progress, trackers, interrupted):
+    def __init__(self, config, out, parts, train, progress, trackers, interrupted, free=None):
+        self.free = populations.free_memory() if free is None else free
         self.config, self.out, self.train = config, out, train
         self.progress, self.trackers, self.interrupted = progress, trackers, interrupted
         self.frames: list[Frame] = []
@@ -168,12 +179,17 @@ class _Work:
         self.seconds = 0.0  # of earlier calls
         step = train.learner_spec.transition
         rollout = populations.num_bytes(step) * config.num_envs * train.spec.num_steps * config.seeds
-        populations.check_memory(rollout)  # before tracing, which takes seconds
+        populations.check_memory(rollout, self.free)  # before tracing, which takes seconds
         with progress.phase("tracing"):
             numbers, freeze = (parts.learner, parts.bonus, parts.env_params), config.if_diverged == "freeze"
             bind = functools.partial(runs.bind, config, parts)
             self.lanes = Lanes(train, lambda own, _: bind(own), numbers, (), config.seeds, freeze=freeze)
-        populations.check_memory(populations.num_bytes(self.lanes.example) + rollout)
+        populations.check_memory(populations.num_bytes(self.lanes.example) + rollout, self.free)
+
+    def compile(self) -> None:
+        """Before anything is written that a run that does not fit would leave."""
+        self.lanes.compile(self.progress)
+        populations.check_memory(self.lanes.memory(), self.free)
 
     def all(self, reached: Reached | None) -> dict[str, Any]:
         """Train from what was reached, or from the start, to the end or an interrupt; the summary."""
@@ -187,8 +203,6 @@ class _Work:
                     before = runs.read_summary(self.out)
                     facts |= {name: before.get(name) for name in (*populations.peak_memory(), "compile_seconds")}
                 return _write(reached, self.out, facts)
-        self.lanes.compile(self.progress)
-        populations.check_memory(self.lanes.memory())
         if reached is not None:
             self.lanes.place(reached.state, reached.updates)
         else:
@@ -213,8 +227,7 @@ class _Work:
                 rows = metrics.frame(lanes.advance(()), config.seed_numbers, first_update=before + 1)
                 self.frames.append(self._cut(rows))
                 self.progress.advance((lanes.done - before) * lanes.per_update, self.frames[-1])
-                for tracker in self.trackers:
-                    tracker.log(self.frames[-1], ())
+                tell(self.trackers, self.frames[-1], (), self.progress.say)
                 if self._has_ended():
                     break
                 if time.monotonic() - saved > config.save_seconds and writing.done():
@@ -229,8 +242,9 @@ class _Work:
     def _say_failure(self, writing: Future) -> None:
         try:
             writing.result()
-        except OSError as error:
-            self.progress.say(f"could not save ({error.strerror or error}); what was saved before stays")
+        except (OSError, SettingError) as error:  # the latter where its folder is closed to us for now
+            reason = getattr(error, "strerror", None) or error
+            self.progress.say(f"could not save ({reason}); what was saved before stays")
 
     def _cut(self, rows: Frame) -> Frame:
         """The rows up to the first one of each seed in which something is not finite, which is said."""

@@ -138,6 +138,31 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
         sweep(tmp_path / "x", on="ray")
 
 
+def test_a_job_that_an_engine_refuses_is_said(tmp_path):
+    """Slurm without such a partition, for one, in submitit's own kind of error."""
+
+    class Refuses:
+        def submit(self, *arguments):
+            raise RuntimeError("sbatch: error: invalid partition specified: gpu")
+
+    with pytest.raises(SettingError, match="on: the job was refused: sbatch: error: invalid partition"):
+        sweep(tmp_path / "x", on=Refuses())
+
+
+def test_no_more_jobs_than_runs(tmp_path):
+    jobs = []
+
+    class Keeps:
+        def submit(self, work, job):
+            jobs.append(job)
+            raise RuntimeError
+
+    for workers in (16, 2):
+        with pytest.raises(SettingError, match="refused"):
+            sweep(tmp_path / str(workers), on=Keeps(), workers=workers, search={"algo.gamma": [0.9, 0.95]}, seeds=2)
+    assert all(job.points for job in jobs)
+
+
 def test_no_slurm_on_this_machine(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(SettingError, match="on: slurm cannot be used here"):

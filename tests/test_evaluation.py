@@ -52,6 +52,16 @@ def test_the_cap_stops_endless_episodes():
     assert not found.finished.any()
 
 
+def test_what_has_no_limit_ends_all_the_same(monkeypatch):
+    """As environments of other packages that know no time limit, whose policy may walk into a wall for ever."""
+    monkeypatch.setattr(evaluation, "MOST_STEPS", 9)
+    env = probes.Probe()
+    params = env.default_params.replace(max_steps_in_episode=2**31 - 1)
+    found = purejaxrl.evaluate(env, LEARNER, trained(env), jax.random.key(1), 3, env_params=params)
+    assert found.episode_length.tolist() == [9] * 3
+    assert not found.finished.any()
+
+
 def test_time_limits_end_an_episode():
     found = purejaxrl.evaluate(probes.TimeLimited(), LEARNER, trained(probes.TimeLimited()), jax.random.key(1), 3)
     assert found.episode_length.tolist() == [5] * 3

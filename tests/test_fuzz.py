@@ -330,7 +330,13 @@ def population(tmp_path):
         rows.append(pd.DataFrame(own | {"episode_return": [0.0, 1.0, 2.0, float(member)], "episode_return_max": 2.0}))
     out.mkdir()
     pd.concat(rows).to_parquet(out / "metrics.parquet", index=False)
-    plan = {"format": 1, "fields": ["algo.learning_rate"], "env": "CartPole-v1", "algo": {"type": "PPO"}, "bonus": None}
+    plan = {
+        "format": folders.FORMAT,
+        "fields": ["algo.learning_rate"],
+        "env": "CartPole-v1",
+        "algo": {"type": "PPO"},
+        "bonus": None,
+    }
     plan |= {"interval": 16, "total_steps": 32, "members": 3, "seeds": [0], "env_settings": {"size": 4}, "num_envs": 2}
     plan |= {"search": {"algo.learning_rate": {"type": "LogUniform", "low": 1e-4, "high": 0.1}}, "resets": None}
     plan |= {"visits": False, "quantile": 0.25, "perturb": 1.25, "resample": 0.25, "versions": {"jax": "1"}}

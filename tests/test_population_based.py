@@ -14,7 +14,7 @@ from commands import with_devices
 from rich.console import Console
 
 import purejaxrl
-from purejaxrl import population_based
+from purejaxrl import population_based, populations
 from purejaxrl.algos import PPO
 from purejaxrl.progress import Progress
 from purejaxrl.search import LogUniform
@@ -34,6 +34,12 @@ def train(**kwargs):
 def whole(tmp_path_factory):
     out = tmp_path_factory.mktemp("pbt") / "whole"
     return train(out=out), out
+
+
+def test_members_that_do_not_fit_are_refused(monkeypatch):
+    monkeypatch.setattr(populations, "free_memory", lambda: 1.0)
+    with pytest.raises(SettingError, match=r"members: .*lower members|memory"):
+        train()
 
 
 def spans(frame):

@@ -28,6 +28,7 @@ import purejaxrl
 from purejaxrl import algos, checkpoint, discovery, lanes, metrics, replay, runs, training
 from purejaxrl.algos import DQN
 from purejaxrl.progress import Progress
+from purejaxrl.types import SettingError
 
 TINY = {"env": "DeepSea-bsuite", "algo": "ppo", "num_envs": 2, "seeds": 2, "total_steps": 12 * 16}
 TINY |= {"env_settings": {"size": 4}, "algo_settings": {"num_steps": 8, "hidden": (8,), "anneal_lr": False}}
@@ -167,6 +168,32 @@ def test_more_steps_are_those_of_a_longer_run(prioritised, tmp_path):
         assert summary["env_steps"] == 12 * 16
         assert ("exploration_fraction runs over total_steps" in said) == (algo == "dqn")
         same_run(tmp_path / algo, tmp_path / f"{algo} long")
+
+
+def test_a_longer_run_that_does_not_fit_leaves_the_run_as_it_was(tmp_path, monkeypatch):
+    start(tmp_path / "x", total_steps=6 * 16)
+    monkeypatch.setattr(lanes.Lanes, "memory", lambda self: 1e15)
+    with pytest.raises(SettingError, match="more than the"):
+        resume(tmp_path / "x", total_steps=12 * 16)
+    assert runs.read_config(tmp_path / "x").total_steps == 6 * 16
+    resume(tmp_path / "x")  # which has nothing to do, and does not need it
+
+
+def test_a_folder_that_is_closed_for_a_while_costs_a_checkpoint(tmp_path, monkeypatch):
+    """As a network's file system whose ticket has run out."""
+    save, tries = checkpoint.save, []
+
+    def closed(path, *args, **kwargs):
+        tries.append(path)
+        if len(tries) == 1:
+            raise SettingError(f"path: {path} cannot be made")
+        save(path, *args, **kwargs)
+
+    monkeypatch.setattr(checkpoint, "save", closed)
+    told = Told()
+    training.run(config(save_seconds=0.0), tmp_path / "x", told, [Slowly()])
+    assert any("could not save (path: " in line for line in told.lines)
+    assert runs.checkpoints(tmp_path / "x")[-1] == 12
 
 
 def test_a_schedule_that_a_longer_run_changes_is_named(tmp_path):
@@ -607,14 +634,14 @@ def test_what_is_not_finite_stops_the_run_and_is_named(broken, what, tmp_path):
     assert len(runs.evaluate(runs.restore(tmp_path / "x"), 1)) == 4
 
 
-@pytest.mark.parametrize("broken", BREAKS[::2], indirect=True)
-def test_a_seed_can_be_frozen_while_others_go_on(broken, tmp_path):
-    """It stays as it was before the update, after a resume too."""
+@pytest.mark.parametrize(("broken", "stop"), [(BREAKS[0], 8), (BREAKS[0], 5), (BREAKS[2], 8)], indirect=["broken"])
+def test_a_seed_can_be_frozen_while_others_go_on(broken, stop, tmp_path):
+    """It stays as it was before the update, after a resume too, also from the update that froze it."""
     changes, seeds = broken
     told = Told()
-    trackers = [After(8, terminate)]
+    trackers = [After(stop, terminate)]
     summary = training.run(config(**changes, if_diverged="freeze"), tmp_path / "x", told, trackers)
-    assert summary["updates"] == 8
+    assert summary["updates"] == stop
     resumed, _ = resume(tmp_path / "x")
     assert not resumed["interrupted"]
     assert resumed["diverged"] == summary["diverged"]
@@ -624,6 +651,20 @@ def test_a_seed_can_be_frozen_while_others_go_on(broken, tmp_path):
     state = runs.newest(tmp_path / "x", print).state
     assert state.update.tolist() == [4 if seed in seeds else 12 for seed in range(4)]
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.learner.params))
+
+
+@pytest.mark.parametrize("broken", [("reward", -1e20, "")], indirect=True)
+def test_a_learner_that_is_no_longer_finite_is_frozen_and_named(broken, tmp_path):
+    """Here by statistics that overflow: every metric of that update is finite."""
+    changes, seeds = broken
+    told, settings = Told(), {"normalise_reward": True}
+    summary = training.run(
+        config(**changes, algo_settings=TINY["algo_settings"] | settings, if_diverged="freeze"), tmp_path / "x", told
+    )
+    assert summary["diverged"].keys() == {str(seed) for seed in seeds}
+    assert all("what the learner holds at update 5" in text for text in summary["diverged"].values())
+    last = purejaxrl.load(tmp_path / "x").groupby("seed")["update"].max()
+    assert last.tolist() == [5 if seed in seeds else 12 for seed in range(4)]
 
 
 def test_diverging_has_an_exit_code_of_its_own(tmp_path, monkeypatch, capsys):
@@ -639,6 +680,7 @@ def test_a_hanging_run_shows_its_stacks_and_ends():
     code = """
 import time
 from purejaxrl.progress import Progress
+from purejaxrl.types import SettingError
 def the_place_where_it_hangs():
     time.sleep(60)
 with Progress(stall_minutes=0.01) as progress:
@@ -658,6 +700,7 @@ def test_a_process_that_was_stopped_for_a_while_does_not_hang():
     code = """
 import time
 from purejaxrl.progress import Progress
+from purejaxrl.types import SettingError
 with Progress(stall_minutes=0.02) as progress:
     progress.say("ready")
     for _ in range(20):

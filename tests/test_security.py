@@ -233,7 +233,7 @@ def test_fields_of_a_plan_are_columns(tmp_path):
     frame = {"config_id": [0], "seed": 0, "update": 1, "env_steps": 8, "num_episodes": 1, "episode_return": 0.0}
     frame |= {"episode_return_max": 0.0, "seconds": 0.1}
     pd.DataFrame(frame).to_parquet(tmp_path / "parts" / "0000000-0.parquet")
-    (tmp_path / "sweep.json").write_text(json.dumps({"format": 1, "fields": ["../../x"]}))
+    (tmp_path / "sweep.json").write_text(json.dumps({"format": folders.FORMAT, "fields": ["../../x"]}))
     with pytest.raises(SettingError, match="its fields are not those of the parts"):
         sweeps.read(tmp_path)
 
@@ -327,13 +327,14 @@ def test_a_run_s_checkpoints_are_in_its_folder(run, tmp_path):
 
 
 @links
-@pytest.mark.parametrize("name", ["lock", "parts", "journal.log", "metrics.jsonl"])
+@pytest.mark.parametrize("name", ["lock", "parts", "journal.log", "metrics.jsonl", "under-way", "under-way/0-0"])
 def test_a_sweep_goes_on_in_its_own_folder_alone(precious, tmp_path, name):
     """Its lock is opened for writing, which would empty what a link means, and lines are appended to others."""
     plan = {"fields": ["algo.gamma"]}
     with folders.held(tmp_path / "x", "sweep.json", plan):
         pass
     (tmp_path / "x" / name).unlink(missing_ok=True)
+    (tmp_path / "x" / name).parent.mkdir(exist_ok=True)
     (tmp_path / "x" / name).symlink_to(precious)
     with pytest.raises(SettingError, match=f"{name} is a link that leads out"):
         folders.held(tmp_path / "x", "sweep.json", plan).__enter__()

@@ -1,6 +1,7 @@
 """Sweeps: what runs is what was asked for, once, and nothing that was computed is lost."""
 
 import contextlib
+import functools
 import json
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import warnings
 
 import jax
 import numpy as np
+import optuna
 import pandas as pd
 import probes
 import pytest
@@ -18,7 +20,7 @@ from rich.console import Console
 
 import purejaxrl
 from purejaxrl import folders, lanes, sweeps
-from purejaxrl.algos import PPO
+from purejaxrl.algos import PPO, ppo
 from purejaxrl.bonuses import E3B, RND, Counts
 from purejaxrl.progress import Progress
 from purejaxrl.results import Sweep
@@ -41,6 +43,50 @@ def whole(tmp_path_factory):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return sweep(out=out), out
+
+
+class Sized(probes.Clock):
+    """An environment that is given as it is, with what it was made with."""
+
+    def __init__(self, size, table=(), inner=None):
+        super().__init__()
+        self.size, self.table, self.inner = size, np.asarray(table), inner
+
+
+def cell(state, *, size=1):
+    return state.time // size
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        ({"env": Sized(1)}, {"env": Sized(2)}),
+        ({"env": Sized(1, np.arange(500))}, {"env": Sized(1, np.arange(500) + 1)}),
+        ({"env": Sized(1, inner=Sized(1))}, {"env": Sized(1, inner=Sized(2))}),
+        ({"visits": (cell, 9)}, {"visits": (functools.partial(cell, size=2), 9)}),
+        ({"learner": LEARNER}, {"learner": LEARNER.replace(loss=functools.partial(ppo.ppo_loss))}),
+    ],
+    ids=["size", "array", "within", "cells", "loss"],
+)
+def test_another_sweep_in_its_folder_is_refused(first, other, tmp_path):
+    """By what objects of one's own were made with, too."""
+    search = {"algo.gamma": [0.9]}
+    base = {"env": Sized(1), "seeds": 1}
+    whole = sweep(search, out=tmp_path / "x", **base | first)
+    pd.testing.assert_frame_equal(sweep(search, out=tmp_path / "x", **base | first).frame, whole.frame)
+    with pytest.raises(SettingError, match="differs in"):
+        sweep(search, out=tmp_path / "x", **base | other)
+
+
+def test_a_sampler_of_one_s_own_goes_on(tmp_path):
+    """In another process a function has another address."""
+    told = {"env": probes.Clock(), "seeds": 1, "samples": 2, "batch": 1, "out": tmp_path / "x"}
+    for _ in range(2):
+
+        def sampler(seed):
+            return optuna.samplers.RandomSampler(seed=seed)
+
+        sweep({"algo.gamma": Uniform(0.8, 0.99)}, sampler=sampler, **told)
 
 
 def _alone(num_envs):

@@ -12,7 +12,7 @@ from commands import main
 from rich.console import Console
 
 import purejaxrl
-from purejaxrl import trackers
+from purejaxrl import runs, trackers, training
 from purejaxrl.algos import PPO
 from purejaxrl.progress import Progress
 from purejaxrl.types import SettingError
@@ -66,6 +66,46 @@ def test_a_sweep_tells_what_its_frame_has():
     pd.testing.assert_frame_equal(told, found.frame)
     assert mine.rows[0][1] == ["algo.learning_rate"]
     assert mine.closed == 1
+
+
+class Fails(Mine):
+    """Like a full disk, or a service without a login."""
+
+    def log(self, rows, fields):
+        super().log(rows, fields)
+        raise RuntimeError("no login")
+
+    def close(self):
+        super().close()
+        raise RuntimeError("no login")
+
+
+def test_a_tracker_that_fails_is_left_out_and_nothing_is_lost(tmp_path):
+    """By a run, a sweep and a population; also one that fails as it closes."""
+    lines, progress = [], Progress(Console(quiet=True))
+    progress.say = lines.append
+    bad, good = Fails(), Mine()
+    sizes = {"num_envs": 2, "total_steps": 72}
+    config = runs.Config("CartPole-v1", "ppo", algo_settings={"num_steps": 4, "hidden": [4]}, **sizes)
+    summary = training.run(config, tmp_path / "x", progress, [bad, good])
+    assert summary["updates"] == 9
+    assert len(bad.rows) == 1 < len(good.rows)
+    search = {"algo.learning_rate": [1e-3, 3e-3]}
+    found = purejaxrl.sweep("CartPole-v1", LEARNER, search=search, trackers=[bad, good], progress=progress, **sizes)
+    assert found.complete
+    settings = {"interval": 24, "members": 2, "progress": progress}
+    found = purejaxrl.pbt(probes.Clock(), LEARNER, search=search, trackers=[bad, good], **sizes, **settings)
+    assert found.complete
+    assert (bad.closed, good.closed) == (3, 3)
+    assert sum("log: Fails failed (no login): going on without it" in line for line in lines) == 3
+
+
+def test_all_are_closed_where_one_cannot_be():
+    bad, good, lines = Fails(), Mine(), []
+    with trackers.closing([bad, good], lines.append):
+        pass
+    assert (bad.closed, good.closed) == (1, 1)
+    assert lines == ["log: Fails could not be closed (no login)"]
 
 
 def test_a_population_tells_what_its_frame_has():

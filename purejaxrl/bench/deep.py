@@ -22,7 +22,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from purejaxrl import envs, metrics, runs
+from purejaxrl import envs, folders, metrics, runs
 from purejaxrl.bench import bsuite, deep_figures, parts
 from purejaxrl.bench.deep_methods import DEEPSEA, GRIDS, MINIGRID
 from purejaxrl.bench.exploration import WINDOW, final_return
@@ -277,28 +277,33 @@ def run(
         check_choice(method, list(study.methods), "method")
     pieces = [study.piece(method, key) for key in keys for method in (methods or list(study.methods)[:1])]
     pieces = {piece.name: piece for piece in pieces}
+    steps = {name: piece.bind().env_steps for name, piece in pieces.items()}  # and all settings fit
     folder = parts.folder(out)
-    held = {path.stem: (path, _held(path, study)) for path in sorted(folder.glob("*.parquet"))}
-    frames = {name: parts.read(path, piece.config, INTEGERS, NUMBERS, WORDS) for name, (path, piece) in held.items()}
-    asked = dict.fromkeys(range(num_seeds))
-    missing = {
-        name: [seed for seed in asked if name not in frames or seed not in set(frames[name]["seed"])] for name in pieces
-    }
-    work = {name: seeds for name, seeds in missing.items() if seeds}
-    total = sum(pieces[name].bind().env_steps * len(seeds) for name, seeds in work.items())  # and all settings fit
-    folder.mkdir(parents=True, exist_ok=True)
-    with runs.interruptible() as interrupted, progress, progress.training(total):
-        for number, (name, seeds) in enumerate(work.items()):
-            found = pieces[name].train(seeds, progress, interrupted)
-            if found.empty:
-                break
-            frames[name] = pd.concat([frames[name], found], ignore_index=True) if name in frames else found
-            parts.write(folder / f"{name}.parquet", pieces[name].config, frames[name])
-            progress.say(f"{number + 1} of {len(work)}: {deep_figures.in_one_line(results([frames[name]]))}")
-    found = results(frames.values())
-    if not found.empty:
-        deep_figures.write(out, study.name, found, pd.concat(frames.values(), ignore_index=True))
-    return found, interrupted
+    with folders.locked(out):
+        folder.mkdir(exist_ok=True)
+        held = {path.stem: (path, _held(path, study)) for path in sorted(folder.glob("*.parquet"))}
+        frames = {
+            name: parts.read(path, piece.config, INTEGERS, NUMBERS, WORDS) for name, (path, piece) in held.items()
+        }
+        asked = dict.fromkeys(range(num_seeds))
+        missing = {
+            name: [seed for seed in asked if name not in frames or seed not in set(frames[name]["seed"])]
+            for name in pieces
+        }
+        work = {name: seeds for name, seeds in missing.items() if seeds}
+        total = sum(steps[name] * len(seeds) for name, seeds in work.items())
+        with runs.interruptible() as interrupted, progress, progress.training(total):
+            for number, (name, seeds) in enumerate(work.items()):
+                found = pieces[name].train(seeds, progress, interrupted)
+                if found.empty:
+                    break
+                frames[name] = pd.concat([frames[name], found], ignore_index=True) if name in frames else found
+                parts.write(folder / f"{name}.parquet", pieces[name].config, frames[name])
+                progress.say(f"{number + 1} of {len(work)}: {deep_figures.in_one_line(results([frames[name]]))}")
+        found = results(frames.values())
+        if not found.empty:
+            deep_figures.write(out, study.name, found, pd.concat(frames.values(), ignore_index=True))
+        return found, interrupted
 
 
 def _held(path: Path, study: Study) -> Piece:

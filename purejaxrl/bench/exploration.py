@@ -10,6 +10,8 @@ configuration, written whenever a few runs are done, so that the same call goes 
 
 from __future__ import annotations
 
+import itertools
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from purejaxrl import envs, metrics, runs
+from purejaxrl import envs, folders, metrics, runs
 from purejaxrl.bench import parts, tables
 from purejaxrl.bench.suites import METHODS, SUITES, Method, Task, make_bonus, make_learner
 from purejaxrl.populations import Point, Program, Setup
@@ -31,13 +33,18 @@ NUMBERS = ("value", "env_steps", "num_episodes", "episode_return", "first_reward
 WINDOW = 0.05  # a run has solved its task when the mean return over this share of its updates is above the threshold
 
 
+def part(folder: Path, task: str, method: str) -> Path:
+    """The file of a method's runs on a task."""
+    return folder / f"{task}--{method}.parquet"
+
+
 class Pair:
     """A method on a task, with its part of the folder."""
 
     def __init__(self, task: Task, method: Method, num_seeds: int, folder: Path):
         self.task, self.method, self.num_seeds = task, method, num_seeds
         self.learner, self.bonus = make_learner(task, method), make_bonus(task, method)
-        self.path = folder / f"{task.name}--{method.name}.parquet"
+        self.path = part(folder, task.name, method.name)
         self.config = {
             "format": FORMAT,
             "task": runs.describe(task),
@@ -179,30 +186,39 @@ def run(
     for name in methods:
         check_choice(name, list(known_methods), "methods")
     folder = parts.folder(out)
-    pairs = [
-        Pair(known_tasks[task], known_methods[method], num_seeds, folder)
-        for task in (tasks or known_tasks)
-        for method in (methods or known_methods)
-    ]
-    folder.mkdir(parents=True, exist_ok=True)
-    with runs.interruptible() as interrupted, progress:
-        left = [_runs_left(pair) * pair.task.total_steps for pair in pairs]
-        with progress.training(sum(left)):
-            for number, pair in enumerate(pairs):
-                _run_pair(pair, progress, interrupted)
-                if interrupted.is_set():
-                    break
-                progress.say(f"{number + 1} of {len(pairs)}: {tables.in_one_line(pair.results(), pair.task)}")
-    found = [pair.results() for pair in pairs if not pair.frame.empty]
-    if not found:
-        return pd.DataFrame(), interrupted
-    results = pd.concat(found, ignore_index=True)
-    flags = [f"--{name} {' '.join(chosen)}" for name, chosen in (("methods", methods), ("tasks", tasks)) if chosen]
-    command = " ".join(
-        ["purejaxrl bench exploration", f"--suite {suite}", *flags, f"--seeds {num_seeds}", f"--out {out}"]
-    )
-    tables.write(out, results, [pair for pair in pairs if not pair.frame.empty], command)
-    return results, interrupted
+    with folders.locked(out):
+        folder.mkdir(parents=True, exist_ok=True)
+        asked = set(itertools.product(tasks or known_tasks, methods or known_methods))
+        every = [
+            Pair(known_tasks[task], known_methods[method], num_seeds, folder)
+            for task, method in itertools.product(known_tasks, known_methods)
+            if (task, method) in asked or part(folder, task, method).exists()
+        ]
+        pairs = [pair for pair in every if (pair.task.name, pair.method.name) in asked]
+        with runs.interruptible() as interrupted, progress:
+            left = [_runs_left(pair) * pair.task.total_steps for pair in pairs]
+            with progress.training(sum(left)):
+                for number, pair in enumerate(pairs):
+                    _run_pair(pair, progress, interrupted)
+                    if interrupted.is_set():
+                        break
+                    progress.say(f"{number + 1} of {len(pairs)}: {tables.in_one_line(pair.results(), pair.task)}")
+        found = [pair for pair in every if not pair.frame.empty]
+        if not found:
+            return pd.DataFrame(), interrupted
+        results = pd.concat([pair.results() for pair in found], ignore_index=True)
+        flags = [f"--{name} {' '.join(chosen)}" for name, chosen in (("methods", methods), ("tasks", tasks)) if chosen]
+        command = " ".join(
+            [
+                "purejaxrl bench exploration",
+                f"--suite {suite}",
+                *flags,
+                f"--seeds {num_seeds}",
+                f"--out {shlex.quote(str(out))}",
+            ]
+        )
+        tables.write(out, results, found, command)
+        return results, interrupted
 
 
 def _runs_left(pair: Pair) -> int:

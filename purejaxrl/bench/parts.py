@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from purejaxrl import files, runs
+from purejaxrl import files, folders, runs
 from purejaxrl.types import SettingError
 
 Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
@@ -22,7 +22,9 @@ def folder(out: Path) -> Path:
       SettingError: where `out` is something else.
     """
     found = out / "parts"
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not found.is_dir())):
+    if out.exists() and (
+        not out.is_dir() or (not found.is_dir() and any(path.name != folders.LOCK for path in out.iterdir()))
+    ):
         raise SettingError(f"out: {out} exists and is no benchmark's folder; give another one")
     files.check_contents(out)
     return found

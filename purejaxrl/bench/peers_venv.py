@@ -38,10 +38,11 @@ def python(peer: str) -> Path:
 def install(interpreter: Path, packages: Sequence[str]) -> float:
     """Make the environment that `interpreter` belongs to, with these packages: the seconds it took."""
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "venv", str(interpreter.parent.parent)], check=True)
-    command = [str(interpreter), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *packages]
-    done = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
-        raise SettingError(f"peers: {' '.join(packages)} cannot be installed: {reason}")
+    make = [sys.executable, "-m", "venv", str(interpreter.parent.parent)]
+    fill = [str(interpreter), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *packages]
+    for command in (make, fill):
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode:  # pip says why on stderr, venv on stdout
+            reason = ((done.stderr.strip() or done.stdout.strip()).splitlines() or ["it said nothing"])[-1]
+            raise SettingError(f"peers: {' '.join(packages)} cannot be installed: {reason}")
     return time.perf_counter() - start

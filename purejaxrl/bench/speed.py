@@ -9,6 +9,7 @@ update, and to the end of PPO's run with 4 envs: one after the other, in turns a
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -104,8 +105,9 @@ class Worker:
     def train(self, seed: int) -> dict[str, float]:
         """One run: its seconds, steps, mean return, peak of memory, and the seconds since the process started."""
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{seed}\n")
-        self.process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it has gone, and what follows says why
+            self.process.stdin.write(f"{seed}\n")
+            self.process.stdin.flush()
         found = self._hear() | {"since_start": time.perf_counter() - self.start}
         return found | self._hear()
 

@@ -113,12 +113,6 @@ def predict(played: Any, seed: int) -> dict[str, Score | None]:
     return scores
 
 
-def auc(positive: np.ndarray, score: np.ndarray) -> float:
-    """The probability that a positive step scores above a negative one, ties counting half (Mann & Whitney 1947)."""
-    placed, weight = _placements(positive, score)
-    return float(placed.sum() / weight.sum())
-
-
 def _score(parts: list[tuple[np.ndarray, np.ndarray]], lanes: np.ndarray, events: int) -> Score:
     """Of each network's share of the whole, numerators and denominators by step."""
     by_env = lambda x: np.bincount(lanes, weights=x)[np.unique(lanes)]  # noqa: E731

@@ -31,7 +31,7 @@ KNOWN = {
     "bonus_rank_correlation": ("True novelty", "Rank correlation of the bonus with 1/√n of the state arrived at."),
     "bonus_mean": ("Bonus", "As the learner gets it: normalised, and times its coefficient."),
     "bonus_raw_mean": ("Raw bonus", "Before normaliser and coefficient."),
-    "first_reward": ("First reward", "The environment step of the first reward that is not zero."),
+    "first_reward": ("First reward", "The environment step of the first reward above zero."),
 }
 # What a browser may load and run: the page's own two scripts, and nothing from elsewhere.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

@@ -68,7 +68,7 @@ def comparison(lines: Sequence[Series]) -> tuple[str, list[list[str]]]:
     if len(scored) < 2:
         return "", []
     best = max(scored, key=lambda one: float(np.nanmean(one.final)))
-    rows, sure = [], []
+    rows, unsure = [], []
     for one in lines:
         if one is best:
             continue
@@ -76,14 +76,14 @@ def comparison(lines: Sequence[Series]) -> tuple[str, list[list[str]]]:
         chance = stats.probability_of_improvement(best.final, one.final)
         rows.append([one.label, interval(*difference), interval(*chance)])
         if not difference[1] > 0:
-            sure.append(one.label)
+            unsure.append(one.label)
     few = min(len(one.final) for one in lines) < 2
     if few:
         text = f"{best.label} has the highest mean return; with one seed that may be chance."
-    elif not sure:
+    elif not unsure:
         text = f"{best.label} is best: the interval of its difference to every other one is above zero."
     else:
-        others = ", ".join(sure[:3]) + (f" and {len(sure) - 3} more" if len(sure) > 3 else "")
+        others = ", ".join(unsure[:3]) + (f" and {len(unsure) - 3} more" if len(unsure) > 3 else "")
         text = (
             f"{best.label} has the highest mean return, but the interval of its difference to {others} includes zero."
         )

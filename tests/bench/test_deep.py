@@ -55,7 +55,7 @@ def sea(tmp_path_factory):
 
 def test_the_folder_and_its_columns(sea):
     out, results = sea
-    assert {path.name for path in out.iterdir()} == {"parts", "results.parquet", "table.md", "deepsea.png"}
+    assert {path.name for path in out.iterdir()} == {"lock", "parts", "results.parquet", "table.md", "deepsea.png"}
     assert {path.name for path in (out / "parts").iterdir()} == {"one--deepsea-4.parquet", "one--deepsea-4.json"}
     pd.testing.assert_frame_equal(pd.read_parquet(out / "results.parquet"), results)
     assert list(results.columns) == deep.ROWS

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from purejaxrl import cli
+from purejaxrl import cli, folders
 from purejaxrl.bench import exploration, suites, tables
 from purejaxrl.bench.exploration import choose, final_return, time_to_solve
 from purejaxrl.progress import Progress
@@ -51,8 +51,20 @@ def test_it_runs_tunes_and_reports(tiny, tmp_path):
         assert config["versions"]["jax"]
     files = {path.name for path in (tmp_path / "x").iterdir()}
     figures = {"solved.png", "scores.png", "profile.png", "coverage.png"}
-    assert files == {"parts", "results.parquet", "summary.parquet", "table.md", "report.html", *figures}
+    assert files == {"lock", "parts", "results.parquet", "summary.parquet", "table.md", "report.html", *figures}
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "x/results.parquet"), results)
+
+
+def test_a_call_for_some_keeps_the_others(tiny, tmp_path):
+    results, _ = run(tmp_path / "x")
+    again, _ = run(tmp_path / "x", methods=["counts"])
+    pd.testing.assert_frame_equal(again, results)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "x/results.parquet"), results)
+
+
+def test_a_folder_is_one_process_s(tiny, tmp_path):
+    with folders.locked(tmp_path / "x"), pytest.raises(SettingError, match="another process is at work"):
+        run(tmp_path / "x")
 
 
 def test_it_goes_on_where_it_was_stopped(tiny, tmp_path, monkeypatch):

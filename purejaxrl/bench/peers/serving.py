@@ -31,7 +31,7 @@ def serve(prepare, work, load=lambda work: None):
         start = time.perf_counter()
         result = train(int(line))
         seconds = time.perf_counter() - start
-        kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # of the run: read before anything is evaluated
-        say(seconds=seconds, peak_bytes=1024 * kib)
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # of the run: read before anything is evaluated
+        say(seconds=seconds, peak_bytes=most * (1 if sys.platform == "darwin" else 1024))
         steps, mean_return = score(result, int(line))
         say(steps=steps, mean_return=mean_return)
