@@ -101,8 +101,8 @@ def evaluate(
     Raises:
       SettingError: where an argument is wrong, by its name.
     """
-    start, step, max_steps = _episodes(env, learner, state, key, num_episodes, env_params, greedy, max_steps, bonus)
-    end = _play_until(max_steps, step, start)
+    start, step, cap = _episodes(env, learner, state, key, num_episodes, env_params, greedy, max_steps, bonus)
+    end = _play_until(cap, step, start)
     return Evaluation(end.total, end.length, ~end.alive)
 
 
@@ -130,14 +130,14 @@ def film(
       SettingError: where an argument is wrong, by its name.
     """
     check_int(num_frames, "num_frames", ge=1)
-    start, step, max_steps = _episodes(env, learner, state, key, 1, env_params, greedy, max_steps, bonus)
-    stride = -(-_play_until(max_steps, step, start).time // num_frames)
+    start, step, cap = _episodes(env, learner, state, key, 1, env_params, greedy, max_steps, bonus)
+    stride = -(-_play_until(cap, step, start).time // num_frames)
 
     def kept(play: _Play) -> Film:
         return jax.tree.map(lambda leaf: leaf[0], Film(play.env_state, play.length, play.total))
 
     def forward(play: _Play, end: Array) -> tuple[_Play, Film]:
-        play = _play_until(jnp.minimum(end, max_steps), step, play)
+        play = _play_until(jnp.minimum(end, cap), step, play)
         return play, kept(play)
 
     _, later = jax.lax.scan(forward, start, stride * jnp.arange(1, num_frames + 1))

@@ -1,5 +1,6 @@
 """Files of results: written so that they are there whole or not at all, and read as data that anybody may have made."""
 
+import hashlib
 import json
 import os
 import secrets
@@ -10,10 +11,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
 
 from purejaxrl.types import SettingError
 
 Names = Sequence[str]
+DIGEST = b"purejaxrl_sha256"  # in the metadata of a table
 
 
 @contextmanager
@@ -43,17 +47,28 @@ def read_json(path: Path) -> Any:
         raise ValueError("it is nested too deep") from None
 
 
+def write_table(path: Any, frame: pd.DataFrame) -> None:
+    """Write a frame as a Parquet file, with the SHA-256 of what it holds: most changed bits read as another number."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    noted = {**table.schema.metadata, DIGEST: _digest(table)}
+    parquet.write_table(table.replace_schema_metadata(noted), path)
+
+
 def read_table(
     path: Any, integers: Names = (), numbers: Names = (), words: Names = (), *, others: bool = True
 ) -> pd.DataFrame:
-    """What a Parquet file holds, a frame with at least these columns; without `others` with no more.
+    """What a Parquet file holds, a frame with at least these columns; without `others` with no more, and unverified.
 
     Raises:
       OSError: where it cannot be read.
-      ValueError: where it is no table, or :func:`check_columns` raises it.
+      ValueError: where it is no table, has changed since :func:`write_table`, or :func:`check_columns` raises it.
     """
     try:
-        found = pd.read_parquet(path, columns=None if others else [*integers, *numbers, *words])
+        table = parquet.read_table(path, columns=None if others else [*integers, *numbers, *words])
+        noted = (table.schema.metadata or {}).get(DIGEST)
+        if others and noted is not None and noted != _digest(table):
+            raise ValueError("it has changed since it was written (SHA-256)")
+        found = table.to_pandas(ignore_metadata=True)  # which holds the names once more
     except OSError:
         raise
     except Exception as error:  # of damage Arrow has errors of many types, and pandas of damaged metadata
@@ -62,6 +77,17 @@ def read_table(
         raise ValueError("its columns have no names of their own")
     check_columns(found, integers, numbers, words)
     return found.reset_index(drop=True)
+
+
+def _digest(table: pa.Table) -> bytes:
+    """Of the names and values of all columns, however Arrow has cut and encoded them."""
+    found = hashlib.sha256()
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        plain = pa.types.is_floating(column.type) or pa.types.is_integer(column.type)
+        values = column.to_numpy() if plain else np.frombuffer(repr(column.to_pylist()).encode(), np.uint8)
+        found.update(f"{name} {values.dtype} {len(values)}\n".encode())
+        found.update(np.ascontiguousarray(values))
+    return found.hexdigest().encode()
 
 
 def of_kind(column: pd.Series, kinds: str) -> bool:

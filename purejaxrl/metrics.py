@@ -49,13 +49,13 @@ def empty() -> pd.DataFrame:
 def write(folder: Path, data: pd.DataFrame) -> None:
     """Write the frame into a run's folder, replacing what is there in one step."""
     with files.replacing(folder / FILE) as temporary:
-        data.to_parquet(temporary, index=False)
+        files.write_table(temporary, data)
 
 
 def encode(data: pd.DataFrame) -> bytes:
     """The frame as the content of a file, for a checkpoint that holds its metrics."""
     content = io.BytesIO()
-    data.to_parquet(content, index=False)
+    files.write_table(content, data)
     return content.getvalue()
 
 
@@ -103,7 +103,7 @@ def write_part(folder: Path, part: pd.DataFrame, suffix: str = "") -> None:
     first = part.iloc[0]
     name = f"{int(first['config_id']):07d}-{int(first['seed'])}{suffix}.parquet"
     with files.replacing(folder / "parts" / name) as temporary:
-        part.to_parquet(temporary, index=False)
+        files.write_table(temporary, part)
 
 
 def final_means(data: Any, column: str, by: Sequence[str] = ("seed",)) -> pd.Series:

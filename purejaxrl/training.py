@@ -105,6 +105,8 @@ def resume(
             shutil.rmtree(left)
         free = populations.free_memory()  # what is restored takes its part of it, which the run has for itself
         reached = runs.newest(folder, progress.say, put_aside=True)
+        if reached is not None:
+            _check_same(folder, config, reached.config)
         if reached is not None and reached.config == config:
             train = reached.train  # its warnings were said when the run began
         else:
@@ -122,6 +124,17 @@ def resume(
             if reached.updates < train.num_updates:
                 progress.say(f"going on after {reached.updates:,} of {train.num_updates:,} updates")
         return work.all(reached)
+
+
+def _check_same(folder: Path, config: Config, saved: Config) -> None:
+    """See that a run's config is its checkpoint's, but for how long it is and what training does not depend on."""
+    may_differ = ("total_steps", "save_seconds", "keep", "if_diverged")
+    names = [field.name for field in dataclasses.fields(Config) if field.name not in may_differ]
+    if changed := [name for name in names if getattr(config, name) != getattr(saved, name)]:
+        raise SettingError(
+            f"{folder / 'config.json'} is not the config of its checkpoints, by {', '.join(changed)}: give it back what "
+            "it was, or train anew in another folder"
+        )
 
 
 def _check(config: Config) -> None:

@@ -59,6 +59,26 @@ def test_curve_averages_in_bins(frame):
     assert values.shape == (2, 20)
 
 
+def test_no_bit_can_change_a_number(frame, tmp_path):
+    """Of Parquet's own three changed bits of five read as other numbers."""
+    frame = frame.assign(entropy=np.linspace(0, 1, 40), word=["some", "words"] * 20, there=[True, False] * 20)
+    metrics.write(tmp_path, frame)
+    path, generator, refused = tmp_path / metrics.FILE, np.random.default_rng(0), 0
+    pd.testing.assert_frame_equal(purejaxrl.load(tmp_path), frame, check_exact=True)
+    content = path.read_bytes()
+    for place in generator.integers(0, len(content), 300):
+        changed = bytearray(content)
+        changed[place] ^= 1 << generator.integers(0, 8)
+        path.write_bytes(changed)
+        try:
+            found = purejaxrl.load(tmp_path)
+        except SettingError:
+            refused += 1
+        else:
+            pd.testing.assert_frame_equal(found, frame, check_exact=True)
+    assert refused > 100
+
+
 def test_load_says_what_is_missing(tmp_path):
     with pytest.raises(SettingError, match=r"it has neither metrics.parquet nor parts"):
         purejaxrl.load(tmp_path)

@@ -1,12 +1,16 @@
 """Runs as lanes: each is the run that it would be by itself, whatever runs beside it."""
 
 import dataclasses
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import jax
 import numpy as np
 import probes
 import pytest
+from commands import with_devices
 from rich.console import Console
 
 from purejaxrl import lanes
@@ -109,3 +113,26 @@ def test_settings_of_what_is_wrapped_and_of_parts_are_replaced():
     bonus = SOFE(bonus=E3B() * Counts())
     assert replaced(bonus, ["product", "e3b", "ridge"], 0.5).bonus.parts[0].ridge == 0.5
     assert replaced(SOFE(bonus=E3B()), ["e3b", "ridge"], 0.5).bonus.ridge == 0.5
+
+
+def test_memory_is_that_of_the_devices_that_run(tmp_path):
+    """On a CPU with a device for each core a single lane runs on one of them."""
+    code = """
+import jax, probes
+import purejaxrl
+from purejaxrl import lanes
+from purejaxrl.algos import PPO
+from purejaxrl.progress import Progress
+from rich.console import Console
+learner = PPO(num_steps=6, num_minibatches=2, hidden=(64,))
+train = purejaxrl.make_train(probes.Clock(), learner, num_envs=2, total_steps=72)
+found = []
+for count in (1, 4):
+    lanes_of = lanes.Lanes(train, lambda shared, own: train, (), (), count)
+    lanes_of.compile(Progress(Console(quiet=True)))
+    found.append(lanes_of.memory())
+assert len(jax.devices()) == 4
+assert 3.5 < found[1] / found[0] < 4.5, found
+"""
+    environment = with_devices(4) | {"PYTHONPATH": str(Path(__file__).parent)}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=200, env=environment)

@@ -179,6 +179,14 @@ def test_a_longer_run_that_does_not_fit_leaves_the_run_as_it_was(tmp_path, monke
     resume(tmp_path / "x")  # which has nothing to do, and does not need it
 
 
+def test_a_config_that_was_changed_is_not_gone_on_with(tmp_path):
+    start(tmp_path / "x", After(6, terminate))
+    path = tmp_path / "x" / "config.json"
+    path.write_text(path.read_text().replace('"anneal_lr": false', '"anneal_lr": true'))
+    with pytest.raises(SettingError, match=r"config\.json is not the config of its checkpoints, by algo_settings"):
+        resume(tmp_path / "x")
+
+
 def test_a_folder_that_is_closed_for_a_while_costs_a_checkpoint(tmp_path, monkeypatch):
     """As a network's file system whose ticket has run out."""
     save, tries = checkpoint.save, []

@@ -304,6 +304,9 @@ def test_each_rung_leaves_the_best(tmp_path, monkeypatch):
         ),
         check_exact=True,
     )
+    for row in found.runs().to_dict("records"):  # a run's part in each rung has seconds of its own
+        run = found.frame[(found.frame["config_id"] == row["config_id"]) & (found.frame["seed"] == row["seed"])]
+        assert row["seconds"] == pytest.approx(sum(part["seconds"].iloc[-1] for _, part in run.groupby("rung")))
     best = found.best(None)
     assert best["rung"].tolist() == [3] * 2 + [2] * 2 + [1] * 6
     assert set(best["config_id"][:2]) == left

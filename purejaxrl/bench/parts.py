@@ -68,7 +68,7 @@ def read_config(path: Path) -> dict[str, Any]:
 def write(path: Path, config: Mapping[str, Any], frame: Frame) -> None:
     runs.write_json(path.with_suffix(".json"), {**config, "versions": runs.versions()})
     with files.replacing(path) as temporary:
-        frame.to_parquet(temporary, index=False)
+        files.write_table(temporary, frame)
 
 
 def _damaged(path: Path, error: Exception) -> SettingError:

@@ -255,7 +255,7 @@ def _add(out: Path, rows: list[dict[str, Any]]) -> None:
             raise SettingError(f"{path} is damaged ({error}): remove it to begin anew") from None
         new = pd.concat([old[~old["work"].isin(new["work"])], new], ignore_index=True)
     with files.replacing(path) as temporary:
-        new.to_parquet(temporary)
+        files.write_table(temporary, new)
 
 
 def ratios(results: Frame) -> dict[tuple[str, str], float]:
