@@ -86,7 +86,7 @@ def _digest(table: pa.Table) -> bytes:
         plain = pa.types.is_floating(column.type) or pa.types.is_integer(column.type)
         values = column.to_numpy() if plain else np.frombuffer(repr(column.to_pylist()).encode(), np.uint8)
         found.update(f"{name} {values.dtype} {len(values)}\n".encode())
-        found.update(np.ascontiguousarray(values))
+        found.update(values.tobytes())
     return found.hexdigest().encode()
 
 

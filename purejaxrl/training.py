@@ -132,8 +132,8 @@ def _check_same(folder: Path, config: Config, saved: Config) -> None:
     names = [field.name for field in dataclasses.fields(Config) if field.name not in may_differ]
     if changed := [name for name in names if getattr(config, name) != getattr(saved, name)]:
         raise SettingError(
-            f"{folder / 'config.json'} is not the config of its checkpoints, by {', '.join(changed)}: give it back what "
-            "it was, or train anew in another folder"
+            f"{folder / 'config.json'} is not the config of its checkpoints, by {', '.join(changed)}: "
+            "give back what it was, or train anew in another folder"
         )
 
 

@@ -247,7 +247,8 @@ def _timed(name: str, work: Work, checkout: Path | None, cache: Path | None, see
 
 def _add(out: Path, rows: list[dict[str, Any]]) -> None:
     """Add the rows to the results, in the place of earlier ones of the same works."""
-    path, new = out / "speed.parquet", pd.DataFrame(rows)
+    path = out / "speed.parquet"
+    new: Frame = pd.DataFrame(rows)
     if path.exists():
         try:
             old = files.read_table(path, words=("work", "library"))
