@@ -31,6 +31,7 @@ from purejaxrl.types import SettingError, check_new_path, check_path, is_key, sh
 
 FORMAT = 3
 ATTEMPTS = 3  # to write
+LARGEST_FILE = 2**30  # bytes, of those that are made to see whether there is room
 
 
 class CheckpointError(ValueError):
@@ -65,7 +66,7 @@ def save(path: str | os.PathLike, state: Any, *, beside: Mapping[str, bytes] | N
             arrays[f"{number:05d}"] = array
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    _check_space(temporary, [array.nbytes for array in arrays.values()])
+    _check_space(temporary, sum(array.nbytes for array in arrays.values()))
     try:
         temporary.mkdir()
         _write_arrays(temporary / "arrays", arrays)
@@ -87,20 +88,20 @@ def save(path: str | os.PathLike, state: Any, *, beside: Mapping[str, bytes] | N
         raise
 
 
-def _check_space(folder: Path, sizes: list[int]) -> None:
-    """Make files of these bytes and remove them, since limits and quotas leave less than the disk's free space.
+def _check_space(folder: Path, size: int) -> None:
+    """Make a file of so many bytes, as Orbax will, and remove it: limits and quotas leave less than the free space.
 
     What Orbax cannot write it says in tracebacks of its threads, which nothing catches.
     """
-    if shutil.disk_usage(folder.parent).free < sum(sizes):
+    if shutil.disk_usage(folder.parent).free < size:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder.parent))
-    if not hasattr(os, "posix_fallocate"):
+    if not hasattr(os, "posix_fallocate") or not size:
         return
     folder.mkdir()
     try:
-        for number, size in enumerate(sizes):
+        for number, start in enumerate(range(0, size, LARGEST_FILE)):
             with (folder / str(number)).open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, size)
+                os.posix_fallocate(file.fileno(), 0, min(size - start, LARGEST_FILE))
     finally:
         shutil.rmtree(folder)
 

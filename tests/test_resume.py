@@ -523,6 +523,30 @@ def test_a_full_disk_is_seen_before_anything_is_written(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("size", [100, 10])
+def test_a_limit_is_met_before_orbax_meets_it(size, tmp_path):
+    """Of one array, and of several that fit by themselves: Orbax writes them as one file."""
+    code = """
+import resource, signal, sys
+import numpy as np
+from purejaxrl import checkpoint
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+state = {str(number): np.random.rand(int(sys.argv[1])) for number in range(80)}
+for name in "ab":
+    try:
+        checkpoint.save(f"{sys.argv[2]}/{name}", state)
+    except OSError as error:
+        assert error.strerror == "File too large", error
+    else:
+        raise AssertionError
+"""
+    command = [sys.executable, "-c", code, str(size), str(tmp_path)]
+    done = subprocess.run(command, check=True, timeout=100, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_nothing_stays_of_a_save_whose_threads_outlive_it(tmp_path, monkeypatch):
     """Where one of Orbax's threads fails, those beside it write on, into folders that they make again."""
     late = []
