@@ -156,7 +156,8 @@ def one(case: str, verb: str, words: list[str], folder: Path, generator: random.
                 process.kill()
                 return f"{stop} did not end it"
         if "Traceback" in said:
-            return f"a traceback after {stop or limit}: {said.strip().splitlines()[-1]}"
+            lines = said[said.index("Traceback") :].strip().splitlines()
+            return f"a traceback after {stop or limit}: {' / '.join(line.strip() for line in lines[:30])}"
         if stop is None and limit is None and process.returncode:
             return f"exit code {process.returncode}: {said.strip().splitlines()[-1:]}"
         if stop is None and process.returncode == 0:
