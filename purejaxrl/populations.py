@@ -182,9 +182,9 @@ def free_memory() -> float:
         return math.inf
 
 
-def check_memory(needed: float, free: float | None = None) -> None:
-    """Raise :class:`SettingError` where a run needs more bytes than there are: now, or as `free_memory` said before."""
-    free = (free_memory() if free is None else free) / MEMORY_SHARE
+def check_memory(needed: float, free: float) -> None:
+    """Raise :class:`SettingError` where a run needs more bytes than there are, of which `free` are for lanes."""
+    free /= MEMORY_SHARE
     if needed > free:
         raise SettingError(
             f"the run needs {needed / 1e9:.2g} GB of memory, more than the {free / 1e9:.2g} GB that there are: lower "

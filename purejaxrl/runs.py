@@ -22,7 +22,6 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -397,7 +396,7 @@ def describe(component: Any) -> Any:
         fields = [field.name for field in dataclasses.fields(component)]
         component = {"type": kind.__name__, **{name: getattr(component, name) for name in fields}}
     elif hasattr(component, "step_env") and not isinstance(component, type):  # an environment: what it was made with
-        own = {name for name in vars(component) if not isinstance(getattr(kind, name, None), cached_property)}
+        own = {name for name in vars(component) if not isinstance(getattr(kind, name, None), functools.cached_property)}
         component = {"type": kind, **{name: getattr(component, name) for name in sorted(own)}}
     elif isinstance(component, functools.partial):
         component = component.func, component.args, component.keywords

@@ -10,7 +10,7 @@ import importlib
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -161,7 +161,8 @@ def tell(trackers: list[Tracker], rows: Frame, fields: Sequence[str], say: Calla
         except Exception as error:  # whatever it is, training goes on
             say(f"log: {type(tracker).__name__} failed ({error}): going on without it")
             trackers.remove(tracker)
-            _close(tracker, lambda line: None)
+            with suppress(Exception):
+                tracker.close()
 
 
 @contextmanager

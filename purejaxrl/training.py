@@ -54,7 +54,7 @@ def run(config: Config, out: Path, progress: Progress, trackers: Sequence[Tracke
     train = _announced(config, parts, progress)
     _check_new(out)
     with runs.interruptible() as interrupted, closing(trackers, progress.say) as told, progress:
-        work = _Work(config, out, parts, train, progress, told, interrupted)
+        work = _Work(config, out, parts, train, progress, told, interrupted, populations.free_memory())
         with folders.locked(out):
             _check_new(out)
             runs.write_config(out, config)
@@ -112,8 +112,7 @@ def resume(
         else:
             train = _announced(config, parts, progress)
         work = _Work(config, folder, parts, train, progress, told, interrupted, free)
-        is_done = reached is not None and reached.updates >= train.num_updates
-        if not is_done:
+        if reached is None or reached.updates < train.num_updates:
             work.compile()
         if total_steps is not None:
             runs.write_config(folder, config)
@@ -183,9 +182,8 @@ def _lengthened(reached: Reached, config: Config, parts: Components, train: Trai
 class _Work:
     """One call's work on a run."""
 
-    def __init__(self, config, out, parts, train, progress, trackers, interrupted, free=None):
-        self.free = populations.free_memory() if free is None else free
-        self.config, self.out, self.train = config, out, train
+    def __init__(self, config, out, parts, train, progress, trackers, interrupted, free):
+        self.config, self.out, self.train, self.free = config, out, train, free
         self.progress, self.trackers, self.interrupted = progress, trackers, interrupted
         self.frames: list[Frame] = []
         self.ended: dict[int, str] = {}  # by seed, what was not finite and when

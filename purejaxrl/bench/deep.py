@@ -285,11 +285,8 @@ def run(
         frames = {
             name: parts.read(path, piece.config, INTEGERS, NUMBERS, WORDS) for name, (path, piece) in held.items()
         }
-        asked = dict.fromkeys(range(num_seeds))
-        missing = {
-            name: [seed for seed in asked if name not in frames or seed not in set(frames[name]["seed"])]
-            for name in pieces
-        }
+        done = {name: set(frame["seed"]) for name, frame in frames.items()}
+        missing = {name: [seed for seed in range(num_seeds) if seed not in done.get(name, ())] for name in pieces}
         work = {name: seeds for name, seeds in missing.items() if seeds}
         total = sum(steps[name] * len(seeds) for name, seeds in work.items())
         with runs.interruptible() as interrupted, progress, progress.training(total):

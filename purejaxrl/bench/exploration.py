@@ -208,15 +208,8 @@ def run(
             return pd.DataFrame(), interrupted
         results = pd.concat([pair.results() for pair in found], ignore_index=True)
         flags = [f"--{name} {' '.join(chosen)}" for name, chosen in (("methods", methods), ("tasks", tasks)) if chosen]
-        command = " ".join(
-            [
-                "purejaxrl bench exploration",
-                f"--suite {suite}",
-                *flags,
-                f"--seeds {num_seeds}",
-                f"--out {shlex.quote(str(out))}",
-            ]
-        )
+        flags = [f"--suite {suite}", *flags, f"--seeds {num_seeds}", f"--out {shlex.quote(str(out))}"]
+        command = " ".join(["purejaxrl bench exploration", *flags])
         tables.write(out, results, found, command)
         return results, interrupted
 

@@ -22,9 +22,7 @@ def folder(out: Path) -> Path:
       SettingError: where `out` is something else.
     """
     found = out / "parts"
-    if out.exists() and (
-        not out.is_dir() or (not found.is_dir() and any(path.name != folders.LOCK for path in out.iterdir()))
-    ):
+    if not found.is_dir() and not folders.is_new(out):
         raise SettingError(f"out: {out} exists and is no benchmark's folder; give another one")
     files.check_contents(out)
     return found
