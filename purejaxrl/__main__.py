@@ -1,5 +1,14 @@
-"""``python -m purejaxrl`` is the command line."""
+"""``purejaxrl`` and ``python -m purejaxrl`` are the command line."""
 
-from purejaxrl.cli import main
+import signal
 
-main()
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # as this imports, a Ctrl-C has nothing to unwind: no traceback
+    from purejaxrl import cli
+
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

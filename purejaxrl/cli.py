@@ -425,6 +425,9 @@ def main(argv: list[str] | None = None) -> None:
     file damaged; 3 when a run diverged; 4 when it hung; 130 on Ctrl-C.
     """
     is_command, argv = argv is None, sys.argv[1:] if argv is None else argv
+    if is_command:
+        signal.signal(signal.SIGINT, _interrupt)
+        sys.unraisablehook = _unraisable
     if argv in (["--version"], ["version"]):
         from purejaxrl import __version__
 
@@ -432,10 +435,8 @@ def main(argv: list[str] | None = None) -> None:
         return
     try:
         _main(argv)
-    except KeyboardInterrupt:  # at once: an exit would wait for threads, which may wait for a disk that is gone
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(130)
+    except KeyboardInterrupt:
+        _leave()
     except BrokenPipeError:  # the reader of a pipe has gone: `purejaxrl list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ValueError as error:
@@ -458,6 +459,35 @@ def main(argv: list[str] | None = None) -> None:
     finally:
         if is_command:  # what is left is Python's own end, in which a Ctrl-C would leave a traceback
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _leave() -> None:
+    """End at once, after a Ctrl-C: an exit would wait for threads, which may wait for a disk that is gone."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\033[?25h")  # the cursor, which a progress bar may have hidden
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(130)
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    """Raise KeyboardInterrupt, but not into an import: compiled modules make an ImportError of it, or crash."""
+    del number
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            _leave()
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+def _unraisable(failed: Any) -> None:
+    """Let a Ctrl-C end the process, too, where it falls into a callback, as JAX's at a garbage collection.
+
+    Python would print it as ignored, and go on.
+    """
+    if failed.exc_type is KeyboardInterrupt:
+        _leave()
+    sys.__unraisablehook__(failed)
 
 
 def _fail(message: str, code: int) -> None:

@@ -364,6 +364,32 @@ def test_an_interrupt_when_all_is_done_leaves_no_traceback():
     assert process.returncode == -signal.SIGINT
 
 
+@pytest.mark.parametrize(
+    "fall",
+    [
+        # Python swallows what is raised where JAX asks to be called, at each garbage collection.
+        "import gc\ngc.callbacks.append(lambda *_: signal.raise_signal(signal.SIGINT))\ngc.collect()",
+        "import module",
+        "signal.raise_signal(signal.SIGINT)",
+    ],
+    ids=["in a callback", "in an import", "elsewhere"],
+)
+def test_an_interrupt_ends_the_process_wherever_it_falls(fall, tmp_path):
+    (tmp_path / "module.py").write_text(
+        "import signal\ntry:\n    signal.raise_signal(signal.SIGINT)\n"
+        "except KeyboardInterrupt:\n    raise ImportError('as compiled modules do') from None"
+    )
+    code = (
+        "import signal, sys\nfrom purejaxrl import cli\n"
+        f"def _main(argv):\n    exec({fall!r}, globals())\n    print('went on')\n"
+        "cli._main = _main\nsys.argv = ['purejaxrl', 'list']\ncli.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_an_interrupt_while_compiling_too(tmp_path):
     folder = tmp_path / "x"
     rest = interrupt(folder, total_steps=1_000_000, after="compiling", stop=signal.SIGINT, delay=0.2)
