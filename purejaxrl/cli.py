@@ -260,7 +260,7 @@ class BenchDeepsea:
     sizes: tuple[int, ...] = (10, 20, 30)
     """N: so many rows and columns, and steps of an episode."""
     method: tuple[str, ...] = ()
-    """Of hyperagent, hyperdqn, bootdqn, bootpqn, noisynet, counts and epsilon; hyperagent unless given."""
+    """Of hyperagent, hyperdqn, bootdqn, bootpqn, hyperpqn, noisynet, counts and epsilon; hyperagent unless given."""
     seeds: int = 10
     """Seeds of each method and size, from 0 on."""
     episodes: int = 10_000

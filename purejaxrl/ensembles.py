@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -11,21 +12,56 @@ from purejaxrl import exploration, networks
 from purejaxrl.types import Array, PyTree, Spec
 
 
+class Hypermodel(nn.Module):
+    """All members in one network: ``[num_members, num_actions]`` of one observation.
+
+    Member k's values are μ + wᵀξₖ, a linear hypermodel (Li et al. 2024, arXiv:2402.10228) at a fixed index ξₖ in
+    `index_size` dimensions: members share all but the last layer, and a further one costs a dot product.
+    """
+
+    num_members: int
+    num_actions: int
+    index_size: int
+    hidden: tuple[int, ...]
+    layer_norm: bool = False
+
+    @nn.compact
+    def __call__(self, obs: Any) -> Array:
+        index = jax.random.normal(jax.random.key(0), (self.num_members, self.index_size))
+        index -= index.mean(0)  # so that the members' mean is μ
+        index /= jnp.sqrt(jnp.square(index).sum(-1).mean())
+        x = networks.Torso(self.hidden, "relu", self.layer_norm)(obs)
+        found = networks.Dense(self.num_actions * (1 + self.index_size), 1.0)(x).reshape(self.num_actions, -1)
+        return found[:, 0] + index @ found[:, 1:].T
+
+
 def init(network: Any, keys: Array, num_members: int, spec: Spec) -> tuple[PyTree, PyTree, Array]:
     """Members and as many priors, leaves ``[num_members, ...]``, and what makes the priors' standard deviation 1.
 
-    Three `keys`: of the members, of the priors, and of the observations on which the deviation is taken.
+    A :class:`Hypermodel` holds its members itself: leaves ``[1, ...]``. Three `keys`: of the members, of the priors,
+    and of the observations on which the deviation is taken.
     """
     params_key, prior_key, example_key = keys
     members = jax.vmap(lambda key: networks.init(network, key, spec.example_obs()))
-    params, prior = (members(jax.random.split(key, num_members)) for key in (params_key, prior_key))
+    count = 1 if isinstance(network, Hypermodel) else num_members
+    params, prior = (members(jax.random.split(key, count)) for key in (params_key, prior_key))
     some = networks.random_inputs(example_key, spec.example_obs(), 64)
-    return params, prior, 1.0 / jnp.maximum(jnp.std(values(network, prior, some)), 1e-6)
+    return params, prior, 1.0 / jnp.maximum(jnp.std(prior_values(network, prior, some)), 1e-6)
 
 
 def values(network: Any, params: PyTree, obs: PyTree) -> Array:
     """Action values of every member for ``obs [B, ...]``, ``[num_members, B, num_actions]``."""
-    return jax.vmap(lambda params: jax.vmap(lambda obs: network.apply(params, obs))(obs))(params)
+    found = jax.vmap(lambda params: jax.vmap(lambda obs: network.apply(params, obs))(obs))(params)
+    return jnp.swapaxes(found[0], 0, 1) if isinstance(network, Hypermodel) else found
+
+
+def prior_values(network: Any, prior: PyTree, obs: PyTree) -> Array:
+    """What priors add, likewise.
+
+    Without the mean of a hypermodel's: that would be no doubt but a prejudice, and what is not seen cannot correct it.
+    """
+    found = values(network, prior, obs)
+    return found - found.mean(0) if isinstance(network, Hypermodel) else found
 
 
 def act(

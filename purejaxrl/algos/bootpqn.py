@@ -4,7 +4,8 @@ PQN (Gallici et al. 2024, arXiv:2407.04811) learns Q(λ) from the last rollout a
 et al. 2018, arXiv:1806.03335) make an ensemble of it that knows what it has not seen. Nobody has published the pair;
 docs/deep.md has what it can and cannot do. Details that matter ("PQN", "BootDQN": the algorithms here):
 
-- K networks, each with a fixed random one of `prior_scale` standard deviation added to its output (BootDQN);
+- K networks, each with a fixed random one of `prior_scale` standard deviation added to its output (BootDQN); with
+  `index_size` K readings of one hypermodel, which differ in the last layer alone (HyperAgent);
 - one member acts for a whole episode, each env by itself; equal values are chosen among at random; no ε (BootDQN);
 - every member learns from every env's steps, towards λ-returns of its own networks from before the update (PQN);
 - the λ of a member's return is 0 after a step at which another action was its best (Watkins 1989): most of the batch is
@@ -27,7 +28,7 @@ from purejaxrl.types import Array, PyTree, Spec, Transition, number, static
 
 
 class BootPQNState(struct.PyTreeNode):
-    params: PyTree  # leaves [num_members, ...]
+    params: PyTree  # leaves [num_members, ...]; [1, ...] of a hypermodel
     prior: PyTree  # likewise; never changes
     prior_gain: Array  # makes the prior's standard deviation 1
     opt_state: PyTree
@@ -45,6 +46,7 @@ class BootPQN(struct.PyTreeNode):
     prior_scale: float = number(3.0, ge=0)  # standard deviation of the prior's values, in units of the return
     max_grad_norm: float = number(10.0, gt=0)  # gradients are clipped to this global norm
     num_members: int = static(10, ge=1)  # K
+    index_size: int = static(0, ge=0)  # 0: K networks; else one hypermodel, at K indices in so many dimensions
     num_steps: int = static(16, ge=1)  # steps per env between updates
     num_epochs: int = static(8, ge=1)  # passes over the batch
     num_minibatches: int = static(4, ge=1)  # a remainder of the batch is left out, another one each epoch
@@ -56,9 +58,16 @@ class BootPQN(struct.PyTreeNode):
         """Raise where the settings do not fit the environment or the batch."""
         types.check_action_space(spec, "BootPQN", n="Discrete")
         types.check_minibatches(self.num_minibatches, "algo.num_minibatches", spec, whole_envs=False)
+        if self.index_size and self.num_members == 1:
+            raise types.SettingError(
+                "algo.num_members must be at least 2 where algo.index_size is set: one index of many"
+            )
 
     def init(self, key: Array, spec: Spec) -> BootPQNState:
-        network = networks.QNetwork(int(spec.action_space.n), hidden=self.hidden, layer_norm=self.layer_norm)
+        num_actions, shape = int(spec.action_space.n), {"hidden": self.hidden, "layer_norm": self.layer_norm}
+        network = networks.QNetwork(num_actions, **shape)
+        if self.index_size:
+            network = ensembles.Hypermodel(self.num_members, num_actions, self.index_size, **shape)
         params, prior, gain = ensembles.init(network, jax.random.split(key, 3), self.num_members, spec)
         return BootPQNState(
             params=params,
@@ -120,7 +129,7 @@ class BootPQN(struct.PyTreeNode):
         return ensembles.values(state.network, state.params, obs) + self._prior(state, obs)
 
     def _prior(self, state: BootPQNState, obs: PyTree) -> Array:
-        return self.prior_scale * state.prior_gain * ensembles.values(state.network, state.prior, obs)
+        return self.prior_scale * state.prior_gain * ensembles.prior_values(state.network, state.prior, obs)
 
     def _optimiser(self, learning_rate: Any) -> optax.GradientTransformation:
         return optax.chain(optax.clip_by_global_norm(self.max_grad_norm), optax.radam(learning_rate))

@@ -37,6 +37,12 @@ def bootpqn(size: int) -> tuple[Any, Any, int]:
     return algos.BootPQN(num_steps=10, num_epochs=8, num_minibatches=4, hidden=(64,)), None, 8
 
 
+def hyperpqn(size: int) -> tuple[Any, Any, int]:
+    """The same with one network, a hypermodel read at twenty indices."""
+    learner, bonus, num_envs = bootpqn(size)
+    return learner.replace(index_size=4, num_members=20, learning_rate=5e-4), bonus, num_envs
+
+
 def dqn(size: int) -> tuple[Any, Any, int]:
     """bsuite's own DQN, with ε-greedy exploration: one gradient step for each step of its one environment."""
     learner = algos.DQN(
@@ -118,6 +124,7 @@ DEEPSEA: dict[str, Callable[[int], tuple[Any, Any, int]]] = {
     "hyperdqn": hyperdqn,
     "bootdqn": bootdqn,
     "bootpqn": bootpqn,
+    "hyperpqn": hyperpqn,
     "counts": counts,
     "noisynet": noisynet,
     "epsilon": dqn,

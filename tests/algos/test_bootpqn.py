@@ -2,9 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+import learners
 import numpy as np
 import pytest
 
+import purejaxrl
+from purejaxrl import ensembles
 from purejaxrl.algos.bootpqn import BootPQN, BootPQNState
 from purejaxrl.types import Transition
 
@@ -88,3 +91,32 @@ def test_one_update_by_hand(masks):
     np.testing.assert_allclose(after.params, params - 0.1 * gradient, atol=1e-6)
     taken = q[:, np.asarray(batch.obs), np.asarray(batch.action)]
     np.testing.assert_allclose(metrics["q_spread"], taken.std(0).mean(), rtol=1e-5)
+
+
+def test_members_of_a_hypermodel_are_its_readings():
+    """Each is the mean and a combination of `index_size` directions, the same one whatever the observation."""
+    network = ensembles.Hypermodel(num_members=7, num_actions=3, index_size=2, hidden=(16,))
+    obs = jax.random.normal(jax.random.key(1), (40, 4))
+    params = jax.tree.map(lambda x: x[None], network.init(jax.random.key(2), obs[0]))
+    values = np.asarray(ensembles.values(network, params, obs))
+    assert values.shape == (7, 40, 3)
+    mean = jax.vmap(lambda x: network.clone(num_members=2).apply(network.init(jax.random.key(2), obs[0]), x))(obs)
+    np.testing.assert_allclose(values.mean(0), mean.mean(1), atol=1e-5)
+    apart = (values - values.mean(0)).reshape(7, -1)
+    singular = np.linalg.svd(apart, compute_uv=False)
+    assert singular[1] > 0.01 * singular[0] > 1000 * singular[2]
+    np.testing.assert_allclose(ensembles.prior_values(network, params, obs), values - values.mean(0), atol=1e-6)
+
+
+def test_a_hypermodels_prior_never_changes_and_all_of_it_learns():
+    env, _ = purejaxrl.make("Catch-bsuite")
+    agent = learners.make("bootpqn", num_members=5, index_size=2, prior_scale=2.0)
+    train = learners.bind(env, agent, total_steps=800)
+    start = jax.jit(train.init)(jax.random.key(0))
+    some = jax.random.uniform(jax.random.key(1), (500, *start.obs.shape[1:]))
+    assert 1.0 < agent._prior(start.learner, some).std() < 3.0
+    end, metrics = jax.jit(train.advance, static_argnums=1)(start, train.num_updates)
+    jax.tree.map(np.testing.assert_array_equal, start.learner.prior, end.learner.prior)
+    changed = jax.tree.map(lambda x, y: bool((x != y).any()), start.learner.params, end.learner.params)
+    assert all(jax.tree.leaves(changed))
+    assert metrics["q_spread"][-1] < metrics["q_spread"][0]

@@ -12,17 +12,17 @@ from purejaxrl import envs
 from purejaxrl.algos import DQN, BootDQN, BootPQN, HyperAgent
 from purejaxrl.bench import bsuite
 
-SIZE, EPISODES, SEEDS = 12, 500, 3  # a random walk finds the treasure in one of 4,096 episodes
+SIZE, SEEDS = 12, 3  # a random walk finds the treasure in one of 4,096 episodes
 pytestmark = pytest.mark.fully_optimised
 
 
-def solved(learner, num_envs=1):
+def solved(learner, num_envs=1, episodes=500):
     """How many seeds solve it, by bsuite's criterion."""
     env = envs.BsuiteDeepSea(SIZE)
     shown = envs.IndexObservation(env)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        settings = {"num_envs": num_envs, "total_steps": EPISODES * SIZE, "visits": shown.outcomes()[:2]}
+        settings = {"num_envs": num_envs, "total_steps": episodes * SIZE, "visits": shown.outcomes()[:2]}
         train = purejaxrl.make_train(shown, learner, **settings)
 
     def run(key):
@@ -41,13 +41,14 @@ def test_epsilon_greedy_finds_nothing():
 
 
 @pytest.mark.parametrize(
-    ("learner", "num_envs"),
+    ("learner", "num_envs", "episodes"),
     [
-        (HyperAgent(hidden=(64,), prior_scale=1.0, learning_rate=1e-3), 1),
-        (BootDQN(hidden=(64,)), 1),
-        (BootPQN(hidden=(64,), prior_scale=1.0, num_members=20, num_steps=10), 8),
+        (HyperAgent(hidden=(64,), prior_scale=1.0, learning_rate=1e-3), 1, 500),
+        (BootDQN(hidden=(64,)), 1, 500),
+        (BootPQN(hidden=(64,), prior_scale=1.0, num_members=20, num_steps=10), 8, 500),
+        (BootPQN(hidden=(64,), num_members=20, num_steps=10, index_size=4, learning_rate=5e-4), 8, 1000),
     ],
-    ids=["hyperagent", "bootdqn", "bootpqn"],
+    ids=["hyperagent", "bootdqn", "bootpqn", "hypermodel on pqn"],
 )
-def test_acting_on_doubt_solves_it(learner, num_envs):
-    assert solved(learner, num_envs) == SEEDS
+def test_acting_on_doubt_solves_it(learner, num_envs, episodes):
+    assert solved(learner, num_envs, episodes) == SEEDS
