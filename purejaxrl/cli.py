@@ -859,7 +859,6 @@ def _code(signal: str | None) -> int:
 
 
 def _sweep(command: Sweep) -> None:
-    import numpy as np
 
     from purejaxrl import envs, processes, runs, search, sweeps, trackers
     from purejaxrl.types import SettingError
@@ -902,28 +901,10 @@ def _sweep(command: Sweep) -> None:
     )
     if progress is None:
         sys.exit(0 if found.complete else _code(found.signal))
-    if command.json:
-        scored = np.isfinite(found.runs()["final_return"]).any()
-        shown = {"best": _records(found.best()), "importance": found.importance().to_dict()} if scored else {}
-        _print_json({"out": str(out), "complete": found.complete, **shown})
-    elif command.objectives != Sweep.objectives:
-        try:
-            front = found.pareto(*command.objectives)
-        except SettingError as error:  # no run has a value of one of them
-            progress.say(str(error))
-        else:
-            title = f"{len(front)} configuration{'s' * (len(front) > 1)} that no other beats: means over seeds"
-            _show_table(title, front)
-    elif np.isfinite(found.runs()["final_return"]).any():
-        best = found.best()
-        numbers = best[["final_return", "low", "high"]].round(6) + 0.0
-        interval = [f"[{_short(low)}, {_short(high)}]" for low, high in numbers[["low", "high"]].to_numpy()]
-        interval = ["–" if seeds == 1 else shown for seeds, shown in zip(best["seeds"], interval, strict=True)]
-        best = best.assign(final_return=numbers["final_return"], low=interval).drop(columns="high")
-        title = f"the best {len(best)} configurations: mean final return over seeds [95 % interval]"
-        _show_table(title, best.rename(columns={"final_return": "return", "low": "interval"}))
-        shares = ", ".join(f"{name} {share:.0%}" for name, share in found.importance().items())
-        _stdout().print(f"variance explained by each field alone: {shares}", highlight=False, soft_wrap=True)
+    try:
+        _show_sweep(found, out, command)
+    except SettingError as error:  # no run has a value of what was asked for
+        progress.say(str(error))
     progress.say(
         f"{out}: {found.frame.groupby(['config_id', 'seed']).ngroups} runs; `purejaxrl report {shlex.quote(str(out))}` "
         f"draws them, purejaxrl.load({str(out)!r}) reads them"
@@ -931,6 +912,41 @@ def _sweep(command: Sweep) -> None:
     if not found.complete:
         progress.say("interrupted: the same command with this --out goes on")
         sys.exit(_code(found.signal))
+    if found.runs()["diverged"].notna().all():
+        progress.say("all of them diverged")
+        sys.exit(3)
+
+
+def _show_sweep(found: Any, out: Path, command: Sweep) -> None:
+    """Print what is best: by the objectives, where there are some, and else by the final return.
+
+    Raises:
+      SettingError: where no run has a value of one of them.
+    """
+    objectives = () if command.objectives == Sweep.objectives else command.objectives
+    if command.json:
+        content: dict[str, Any] = {"out": str(out), "complete": found.complete}
+        try:
+            best = found.pareto(*objectives) if objectives else found.best()
+            content["best"] = _records(best)
+            if not objectives:
+                content["importance"] = found.importance().to_dict()
+        finally:
+            _print_json(content)
+        return
+    best = found.pareto(*objectives) if objectives else found.best()
+    if objectives:
+        title = f"{len(best)} configuration{'s' * (len(best) > 1)} that no other beats: means over seeds"
+        _show_table(title, best)
+        return
+    numbers = best[["final_return", "low", "high"]].round(6) + 0.0
+    interval = [f"[{_short(low)}, {_short(high)}]" for low, high in numbers[["low", "high"]].to_numpy()]
+    interval = ["–" if seeds == 1 else shown for seeds, shown in zip(best["seeds"], interval, strict=True)]
+    best = best.assign(final_return=numbers["final_return"], low=interval).drop(columns="high")
+    title = f"the best {len(best)} configurations: mean final return over seeds [95 % interval]"
+    _show_table(title, best.rename(columns={"final_return": "return", "low": "interval"}))
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in found.importance().items())
+    _stdout().print(f"variance explained by each field alone: {shares}", highlight=False, soft_wrap=True)
 
 
 def _show_table(title: str, rows: Any) -> None:
@@ -1011,7 +1027,7 @@ def _report(command: Report) -> None:
 
 
 def _diagnose(command: Diagnose) -> None:
-    from purejaxrl import diagnosis, envs, report, runs
+    from purejaxrl import diagnosis, envs, presets, report, runs
     from purejaxrl.diagnosis import pages, play
     from purejaxrl.progress import Progress
 
@@ -1024,9 +1040,16 @@ def _diagnose(command: Diagnose) -> None:
     pages.prepare(out)
     flags = report.flags(runs.Config(command.env, "ppo", env_settings=settings), "env")
     opening = " ".join([f"--env {command.env}", *flags])
-    with Progress() as progress:
-        found = diagnosis.diagnose(env, env_params, opening=opening, progress=progress, **how)
-    pages.write(found, out)
+    try:
+        with Progress() as progress:
+            found = diagnosis.diagnose(env, env_params, opening=opening, progress=progress, **how)
+        preset, source = presets.flags([], command.env)
+        if preset:
+            found = found.beside(" ".join(["purejaxrl train", opening, *preset]), source)
+        pages.write(found, out)
+    finally:
+        with contextlib.suppress(OSError):
+            out.rmdir()  # where it was stopped, and so is empty
     console = _stdout()
     for part in pages.shown(found):
         console.print(part, highlight=False, soft_wrap=isinstance(part, str))

@@ -236,7 +236,9 @@ class _Run:
                         saved = time.monotonic()
             if folder and lanes.done:
                 self._save(lanes, frames, folder)
-        frame = pd.concat(frames, ignore_index=True).sort_values(KEY, ignore_index=True)
+        frame = pd.concat(frames, ignore_index=True)
+        if not frame.empty:  # interrupted before its first update
+            frame = frame.sort_values(KEY, ignore_index=True)
         return Population(frame, self.fields, self.interval, folder, lanes.done == num_updates)
 
     def _begin(self, lanes: Lanes, folder: Path | None) -> tuple[Frame, Frame, np.ndarray]:

@@ -43,7 +43,7 @@ PRESETS = {
 
 def flags(argv: Sequence[str], env: str) -> tuple[list[str], str]:
     """Flags to add to a command on this environment, and where they were measured; none where it chooses itself."""
-    given = {word.partition("=")[0] for word in argv if word.startswith("--")}
+    given = {word.partition("=")[0].replace("_", "-") for word in argv if word.startswith("--")}  # either is a flag
     if any(word.partition(".")[0] in CHOICES for word in given):
         return [], ""
     for pattern, preset in PRESETS.items():

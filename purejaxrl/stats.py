@@ -107,7 +107,8 @@ def _interval(
     low, high = np.full(value.shape, np.nan), np.full(value.shape, np.nan)
     there = np.isfinite(drawn).any(0)
     tail = 100 * (1 - level) / 2
-    low[there], high[there] = np.nanpercentile(drawn[:, there], [tail, 100 - tail], axis=0)
+    if there.any():
+        low[there], high[there] = np.nanpercentile(drawn[:, there], [tail, 100 - tail], axis=0)
     shape = samples.shape[1:]
     return value.reshape(shape), low.reshape(shape), high.reshape(shape)
 

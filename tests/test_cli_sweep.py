@@ -58,8 +58,21 @@ def test_the_pareto_set_of_several_objectives(tmp_path, capsys):
     (tmp_path / "sweep.toml").write_text(own + table)
     assert main("sweep", tmp_path / "sweep.toml", "--out", out) == 0  # the same: nothing is left to do
     assert capsys.readouterr().out == shown
+    assert main("sweep", tmp_path / "sweep.toml", "--json", "--out", out) == 0
+    best = json.loads(capsys.readouterr().out)["best"]
+    assert {"coverage", "visit_entropy"} <= best[0].keys()
+    assert len(best) == int(shown.split(" configuration")[0].split()[-1])
     assert main("sweep", tmp_path / "sweep.toml", "--objectives", "first_rewar", "--out", out) == 2
     assert "objectives: unknown value 'first_rewar'; did you mean first_reward" in capsys.readouterr().err
+
+
+def test_where_all_runs_diverge_the_sweep_says_so(tmp_path, capsys):
+    wild = ["--search", "algo.learning_rate=1e30,1e31", "--algo.max-grad-norm", "1e30", "--out", tmp_path / "x"]
+    assert main("sweep", *FLAGS, *wild) == 3
+    said = capsys.readouterr().err
+    assert "no run has a final return: all diverged" in said
+    assert f"{tmp_path / 'x'}: 4 runs" in said.replace("\n", "")
+    assert "all of them diverged" in said
 
 
 def test_a_searched_constructor_argument_brings_its_defaults(tmp_path):

@@ -12,10 +12,10 @@ from commands import main
 from probes import Clock, ConstantReward, Endings, Probe, Recall, RewardFromObsAndAction
 
 import purejaxrl
-from purejaxrl import envs
-from purejaxrl.diagnosis import advice, diagnose, findings, play, prediction, training
+from purejaxrl import diagnosis, envs
+from purejaxrl.diagnosis import advice, diagnose, findings, pages, play, prediction, training
 from purejaxrl.diagnosis.findings import Estimate
-from purejaxrl.types import SettingError
+from purejaxrl.types import LARGEST_INT, SettingError
 
 
 class RandomReward(Probe):
@@ -26,6 +26,24 @@ class RandomReward(Probe):
     def step_env(self, key, state, action, params):
         obs, state, _, terminated, info = super().step_env(key, state, action, params)
         return obs, state, jax.random.normal(key), terminated, info
+
+
+class BrokenReward(Probe):
+    """A reward that is NaN in every other step and 0 else; episodes of 8 steps."""
+
+    limit = 8
+
+    def reward(self, state, action):
+        return jax.numpy.where(state.time % 2 == 0, jax.numpy.nan, 0.0)
+
+
+class Endless(Probe):
+    """Nothing is paid, and nothing ends."""
+
+    limit = LARGEST_INT
+
+    def reward(self, state, action):
+        return jax.numpy.zeros(())
 
 
 def made(env_id, **settings):
@@ -53,6 +71,8 @@ MAKERS = {
     "exact": probe(RewardFromObsAndAction),
     "random": probe(RandomReward),
     "tv": noisy_tv,
+    "broken": probe(BrokenReward),
+    "endless": probe(Endless),
 }
 
 
@@ -197,6 +217,29 @@ def test_continuous_actions():
     assert diagnosed("pendulum").command == "purejaxrl train --env pendulum"
 
 
+def test_rewards_that_are_not_finite_are_said_and_nothing_else_of_rewards():
+    found = diagnosed("broken")
+    steps = sum(row.steps for row in found.findings.rewards)
+    assert found.findings.signal.nonfinite == steps / 2
+    assert found.findings.randomness.noise["reward"].value == 0  # NaN again is no other outcome
+    assert found.advice[0].topic == "broken"
+    assert "rewards were not finite" in found.advice[0].text
+    assert not {"rewards", "noise"} & set(topics("broken"))
+    assert "--bonus" not in found.command
+
+
+def test_where_nothing_ends_no_horizon_is_known():
+    found = diagnosed("endless")
+    assert found.findings.signal.step_limit is None
+    assert np.isnan(found.findings.signal.distance)
+    assert "horizon" not in topics("endless")
+    assert "--algo.gamma" not in found.command
+    assert "horizon: not known, no episode ended; no step limit" in [*pages.shown(found)]
+    none = np.zeros(4)
+    under_way = findings.Episodes(none, none + 96, none > 0, none, none > 0)
+    assert findings.typical_distance([under_way], "constant", 500) == 500  # not what was played of it
+
+
 def test_a_noisy_tv_is_found_by_its_places():
     found = diagnosed("tv").findings
     assert found.observations.flickering == (6, 7, 8)
@@ -228,6 +271,9 @@ def test_random_actions_last_and_masks_hold():
 def test_estimates():
     generator = np.random.default_rng(0)
     above, below = generator.normal(size=(2, 30))
+    weight = np.repeat([1.0, 1.0, 1.0, 2.0], 3)  # envs that count 3, 3, 3 and 6: (Σ w)² / Σ w²
+    score = prediction._score([(weight / 2, weight)] * 4, np.repeat(np.arange(4), 3), 12)
+    np.testing.assert_allclose(score.envs, 15**2 / (3 * 9 + 36))
     found = findings.ratio(above, 1 + below**2)
     np.testing.assert_allclose(found.value, above.sum() / (1 + below**2).sum())
     assert found.low < found.value < found.high
@@ -279,8 +325,10 @@ def test_rules_follow_the_numbers():
     assert "--bonus.bits" in rare  # CartPole's observations do not repeat
     noisy = flags(changed(plain, signal={"kind": "rare"}, observations={"flickering": (0,)}))
     assert noisy[noisy.index("--bonus") + 1] == "rnd"
-    helped = prediction.Score(*(Estimate(x, x - 0.1, x + 0.1) for x in (0.1, 0.9, 0.8)), 0.0, 50)
+    helped = prediction.Score(*(Estimate(x, x - 0.1, x + 0.1) for x in (0.1, 0.9, 0.8)), 0.0, 12.0, 50)
     assert flags(dataclasses.replace(plain, prediction=plain.prediction | {"reward": helped}))[-1] == "gru"
+    lucky = dataclasses.replace(helped, envs=5.0)  # five envs that met a rare reward
+    assert flags(dataclasses.replace(plain, prediction=plain.prediction | {"reward": lucky})) == flags(plain)
     broken = advice.advise(changed(plain, observations={"nonfinite": 7}))
     assert "check_env" in broken[0].text
     never = dataclasses.replace(
@@ -313,7 +361,46 @@ def test_kinds_of_rewards(distinct, first, share, lengths, terminated, kind):
         returns=tuple(-length for length in reversed(lengths)),
         terminated=Estimate(terminated, terminated, terminated),
     )
-    assert findings.classify([row], distinct) == kind
+    assert findings.classify([row], distinct, distinct > findings.GRADED) == kind
+
+
+def test_rewards_that_only_lasting_actions_meet_are_rare():
+    """PPO explores step by step."""
+    random = dataclasses.replace(diagnosed("cartpole").findings.rewards[0], first_reward=None)
+    random = dataclasses.replace(random, rewarded_episodes=Estimate(0.0, 0.0, 0.06))
+    lasting = dataclasses.replace(random, policy="epsilon-z", first_reward=9)
+    lasting = dataclasses.replace(lasting, rewarded_episodes=Estimate(0.16, 0.1, 0.3))
+    assert findings.classify([random, lasting], 500, True) == "rare"
+
+
+def test_what_actions_cost_grades_nothing():
+    action = np.random.default_rng(0).uniform(-1, 1, (50, 2, 8, 2))
+    cost = -0.1 * np.square(action).sum(-1) - np.abs(action[..., 0])
+    of = lambda reward: findings._of_actions_alone(types.SimpleNamespace(action=action, reward=reward))  # noqa: E731
+    assert of(cost)
+    assert not of(cost - 1e-2 * np.sin(np.arange(50))[:, None, None])  # and something that happens
+
+
+def test_what_was_measured_comes_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(diagnosis, "diagnose", lambda *args, **how: diagnosed("pendulum"))
+    assert main("diagnose", "Pendulum-v1", "--out", tmp_path / "x") == 0
+    said = capsys.readouterr().out
+    measured, own = said.split("Start with")[1].split("or, since")
+    assert "docs/algos/sac.md" in measured
+    assert "purejaxrl train --env Pendulum-v1 --algo sac" in measured
+    assert "purejaxrl train --env pendulum --algo ppo" in own  # which train alone would not take
+    content = json.loads((tmp_path / "x" / "diagnosis.json").read_text())
+    assert content["measured"] == "docs/algos/sac.md"
+    assert diagnosed("pendulum").measured == ""
+
+
+def test_a_diagnosis_that_fails_leaves_no_folder(tmp_path, monkeypatch):
+    def fail(*args, **how):
+        raise SettingError("no")
+
+    monkeypatch.setattr(diagnosis, "diagnose", fail)
+    assert main("diagnose", "Pendulum-v1", "--out", tmp_path / "x") == 2
+    assert not (tmp_path / "x").exists()
 
 
 # --- training, and the command line -----------------------------------------------------------------------------------

@@ -158,6 +158,15 @@ def test_it_goes_on_where_it_was_stopped(whole, tmp_path, monkeypatch):
         train(out=out, interval=96)
 
 
+def test_an_interrupt_before_the_first_update(tmp_path, monkeypatch):
+    event = threading.Event()
+    event.set()
+    monkeypatch.setattr(population_based.runs, "interruptible", lambda: contextlib.nullcontext(event))
+    found = train(out=tmp_path / "x")
+    assert not found.complete
+    assert found.frame.empty
+
+
 def test_two_devices(tmp_path):
     """Odd numbers of lanes over two devices: states are gathered, parked and restored where they belong."""
     code = """

@@ -27,9 +27,9 @@ def test_presets_are_commands_that_can_be_run(pattern, monkeypatch, tmp_path, ca
 
 
 def test_what_a_person_chooses_stays():
-    for flag in ("--algo=ppo", "--bonus", "--num-envs", "--algo.num-steps", "--bonus.coef=1"):
+    for flag in ("--algo=ppo", "--bonus", "--num-envs", "--num_envs=2", "--algo.num-steps", "--bonus.coef=1"):
         assert presets.flags(["train", "--env", "DeepSea-bsuite", flag], "DeepSea-bsuite") == ([], "")
-    for argv in (["--total-steps", "100"], ["--total-steps=100"]):
+    for argv in (["--total-steps", "100"], ["--total-steps=100"], ["--total_steps", "100"]):
         added, _ = presets.flags(argv, "Pendulum-v1")
         assert "sac" in added
         assert "--total-steps" not in added

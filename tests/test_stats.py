@@ -37,6 +37,7 @@ def test_missing_values_are_left_out(interval):
     np.testing.assert_array_equal(value, [2.0, 5.0, np.nan])
     np.testing.assert_array_equal(low, [1.0, 5.0, np.nan])
     np.testing.assert_array_equal(high, [3.0, 5.0, np.nan])
+    assert np.isnan(interval(np.full(4, np.nan))).all()
 
 
 def test_quarters_are_counted_without_missing_values():

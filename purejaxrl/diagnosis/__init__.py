@@ -23,7 +23,7 @@ from purejaxrl.diagnosis import advice, findings, play, prediction, training
 from purejaxrl.diagnosis.advice import Advice, Findings, Trained
 from purejaxrl.diagnosis.programs import once
 from purejaxrl.progress import Progress
-from purejaxrl.types import SettingError, check_int, check_protocol
+from purejaxrl.types import LARGEST_INT, SettingError, check_int, check_protocol
 
 MOST_NUMBERS = 2**26  # of observations that are kept: a quarter of a GB
 
@@ -35,12 +35,19 @@ class Diagnosis:
     findings: Findings
     advice: tuple[Advice, ...]
     command: str
+    measured: str  # where the command's settings were measured; empty: they follow from what was found
     alternatives: tuple[tuple[str, str], ...]  # (why, command)
     opening: str  # that chooses the environment on the command line
     num_envs: int
     num_steps: int
     seed: int
     seconds: float
+
+    def beside(self, command: str, measured: str) -> Diagnosis:
+        """With another command first, whose settings were measured; what the findings say remains an alternative."""
+        own = self.command if "--algo" in self.command else f"{self.command} --algo ppo"
+        alternatives = (("this is what was found here", own), *self.alternatives)
+        return dataclasses.replace(self, command=command, measured=measured, alternatives=alternatives)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, as plain values."""
@@ -108,10 +115,10 @@ def diagnose(
 
             found = once(run, env_params, train_key, play.hash_keys(play_key))
             covered, trained = _joined(covered, found)
-    limit = getattr(env_params, "max_steps_in_episode", None)
+    limit = getattr(env_params, "max_steps_in_episode", LARGEST_INT)
     found = Findings(
         rewards=tuple(rewards),
-        signal=findings.signal(played, rewards, None if limit is None else int(limit)),
+        signal=findings.signal(played, rewards, int(limit) if limit < LARGEST_INT else None),
         observations=seen,
         randomness=findings.randomness(played),
         prediction=scores,
@@ -124,6 +131,7 @@ def diagnose(
         findings=found,
         advice=tuple(said),
         command=advice.command(opening, said),
+        measured="",
         alternatives=tuple(advice.alternatives(found, opening, said)),
         opening=opening,
         num_envs=num_envs,

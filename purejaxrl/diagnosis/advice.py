@@ -7,13 +7,23 @@ import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from purejaxrl.diagnosis.findings import HARDLY, LARGE, Coverage, Observations, Randomness, Rewards, Signal
+from purejaxrl.diagnosis.findings import (
+    HARDLY,
+    LARGE,
+    Coverage,
+    Observations,
+    Randomness,
+    Rewards,
+    Signal,
+    by_steps,
+)
 from purejaxrl.diagnosis.prediction import HISTORY, Score
 from purejaxrl.diagnosis.training import NAMES
 
 # Gain in R² or AUC from which on a memory is worth its price; much of what is seen next may be of no use.
 HELPS = {"reward": 0.05, "termination": 0.02, "observation": 0.2}
 UNPREDICTABLE = 0.1  # an R² below it
+SPREAD = 8  # envs: a gain in fewer may be the luck of one fit
 NOISY = 0.001  # share of steps
 MANY = 100  # episodes that say more than their steps, which depend on each other
 FAR = 0.5  # what a discount of .99 leaves of a far reward
@@ -70,7 +80,8 @@ class Rule(NamedTuple):
 
 def advise(findings: Findings) -> list[Advice]:
     """What all rules that apply say, in the order of the table."""
-    applying = (rule for rule in RULES if rule.applies(findings))
+    known = not findings.signal.nonfinite  # else nothing can be said of rewards
+    applying = (rule for rule in RULES if (known or rule.topic != "rewards") and rule.applies(findings))
     return [Advice(rule.topic, rule.text(findings), rule.flags(findings)) for rule in applying]
 
 
@@ -142,7 +153,7 @@ def _noise(findings: Findings, name: str) -> float:
 
 
 def _by_chance_text(findings: Findings) -> str:
-    share = percent(_most(findings).rewarded_episodes.value)
+    share = percent(by_steps(findings.rewards).rewarded_episodes.value)
     return (
         f"Rewards above 0 are met in {share} of the episodes, but they look like noise: nothing that is seen predicts "
         "them. Whether there is more to find no untrained policy tells: keep exploring."
@@ -150,7 +161,7 @@ def _by_chance_text(findings: Findings) -> str:
 
 
 def _dense(findings: Findings) -> str:
-    most = _most(findings)
+    most = by_steps(findings.rewards)
     return (
         f"Rewards are met without learning anything, in {percent(most.rewarded_episodes.value)} of the episodes of "
         f"{most.policy} actions: PPO alone will do."
@@ -160,7 +171,8 @@ def _dense(findings: Findings) -> str:
 def _helps(findings: Findings) -> list[str]:
     """The outcomes that the history predicts better, beyond doubt."""
     scores = findings.prediction.items()
-    return [name for name, score in scores if score and score.gain.low > 0 and score.gain.value > HELPS[name]]
+    sure = lambda score: score.gain.low > 0 and score.envs >= SPREAD  # noqa: E731
+    return [name for name, score in scores if score and sure(score) and score.gain.value > HELPS[name]]
 
 
 def _memory(findings: Findings) -> str:
@@ -184,6 +196,12 @@ def _aliased(findings: Findings) -> str:
         f"led to different outcomes under the same random numbers ({what}). What decides is hidden; if training "
         "stalls, try --algo.memory gru, or --env.frame-stack 4."
     )
+
+
+def _broken(findings: Findings) -> str:
+    counts = {"numbers of observations": findings.observations.nonfinite, "rewards": findings.signal.nonfinite}
+    broken = " and ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    return f"{broken} were not finite, on which training stops: purejaxrl.check_env says more."
 
 
 def _unpredictable(findings: Findings) -> bool:
@@ -318,13 +336,7 @@ def _are(places: tuple[int, ...]) -> str:
 
 
 RULES = (
-    Rule(
-        "broken",
-        lambda f: f.observations.nonfinite > 0,
-        lambda f: (
-            f"{f.observations.nonfinite:,} numbers of observations were not finite: purejaxrl.check_env says more."
-        ),
-    ),
+    Rule("broken", lambda f: f.observations.nonfinite + f.signal.nonfinite > 0, _broken),
     Rule("rewards", lambda f: f.signal.kind in ("costs", "constant"), _never, _sparse_flags),
     Rule("rewards", lambda f: f.signal.kind == "rare", _rare, _sparse_flags),
     Rule("rewards", _by_chance, _by_chance_text, _sparse_flags),

@@ -20,6 +20,7 @@ GRADED = 16  # so many different rewards grade what is done, whatever their sign
 POINTS = 60  # of a curve
 HARDLY = 0.5  # observations hardly repeat where a larger share of the steps arrives at a new one
 PARTS = ("reward", "termination", "observation")
+LASTS = "epsilon-z"  # the policy whose actions last
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,16 +52,18 @@ class Rewards:
 class Signal:
     """The rewards of all policies together, and how one could learn from them.
 
-    `kind`: "dense" and "rare" where some are above 0, in at least or less than SEEN_OFTEN of the episodes of the policy
-    that meets most; "graded" where none is, but they take many values; "endings" where they do not, but episodes
-    terminate sooner or later; "costs" where neither is so; "constant" where the reward is always the same, too.
+    `kind`: "dense" where some are above 0, in at least SEEN_OFTEN of the episodes of a policy that explores step by
+    step, as PPO does; "rare" where some are, less often or to actions that last alone; "graded" where none is, but they
+    take many values, which are not those of the actions alone; "endings" where they do not, but episodes terminate
+    sooner or later; "costs" where neither is so; "constant" where the reward is always the same, too.
     """
 
     kind: str
     values: tuple[tuple[float, float], ...]  # the most frequent rewards with their shares, at most 6
     distinct: int
+    nonfinite: int  # rewards that were not finite
     step_limit: int | None
-    distance: float  # steps from an episode's start to its first reward, median; to its end where there is none
+    distance: float  # steps from an episode's start to its first reward, median; else to its end; NaN: neither is known
     kept: float  # what a discount of .99 leaves of a reward at that distance
     gamma: float  # the discount that leaves half of it
 
@@ -193,16 +196,32 @@ def signal(played: Any, rows: Sequence[Rewards], step_limit: int | None) -> Sign
     values, counts = np.unique(reward[np.isfinite(reward)], return_counts=True)
     order = np.argsort(-counts)[:6]
     shares = tuple((float(values[i]), float(counts[i] / reward.size)) for i in order)
-    kind = classify(rows, len(values))
-    distance = typical_distance([episodes(played, index) for index in range(len(rows))], kind)
-    return Signal(kind, shares, len(values), step_limit, distance, 0.99**distance, 0.5 ** (1 / distance))
+    kind = classify(rows, len(values), len(values) > GRADED and not _of_actions_alone(played))
+    distance = typical_distance([episodes(played, index) for index in range(len(rows))], kind, step_limit)
+    nonfinite = int((~np.isfinite(reward)).sum())
+    return Signal(kind, shares, len(values), nonfinite, step_limit, distance, 0.99**distance, 0.5 ** (1 / distance))
 
 
-def classify(rows: Sequence[Rewards], distinct: int) -> str:
+def by_steps(rows: Sequence[Rewards]) -> Rewards:
+    """Of the policies that explore step by step the one that meets most rewards."""
+    return max((row for row in rows if row.policy != LASTS), key=lambda row: row.rewarded_episodes.value)
+
+
+def _of_actions_alone(played: Any) -> bool:
+    """Whether a quadratic function of the action tells every reward, as it does what actions cost."""
+    action, reward = np.asarray(played.action, float), np.asarray(played.reward, float).ravel()
+    action = action.reshape(reward.size, -1)
+    known = np.isfinite(reward)
+    terms = np.concatenate([np.ones((reward.size, 1)), action, action**2, np.abs(action)], axis=1)[known]
+    error = reward[known] - terms @ np.linalg.lstsq(terms, reward[known], rcond=None)[0]
+    return bool(np.square(error).sum() < 1e-6 * np.square(reward[known] - reward[known].mean()).sum())
+
+
+def classify(rows: Sequence[Rewards], distinct: int, graded: bool) -> str:
     """See :class:`Signal`."""
     if any(row.first_reward is not None for row in rows):
-        return "dense" if max(row.rewarded_episodes.value for row in rows) >= SEEN_OFTEN else "rare"
-    if distinct > GRADED:
+        return "dense" if by_steps(rows).rewarded_episodes.value >= SEEN_OFTEN else "rare"
+    if graded:
         return "graded"
     ends = any(row.terminated.value >= SEEN_OFTEN and row.lengths[0] < row.lengths[-1] for row in rows)
     if ends and any(row.returns[0] < row.returns[-1] for row in rows):
@@ -210,15 +229,20 @@ def classify(rows: Sequence[Rewards], distinct: int) -> str:
     return "costs" if distinct > 1 else "constant"
 
 
-def typical_distance(played: Sequence[Episodes], kind: str) -> float:
-    """Steps to the first reward in those episodes that have one; 1 where every step is graded; else to the end."""
+def typical_distance(played: Sequence[Episodes], kind: str, step_limit: int | None) -> float:
+    """Steps to the first reward in those episodes that have one; 1 where every step is graded; else to the end.
+
+    Where no episode ended that is the limit, and NaN without one.
+    """
     if kind == "graded":
         return 1.0
-    until, length, ends = (
-        np.concatenate([getattr(e, name) for e in played]) for name in ("until", "length", "terminated")
+    until, length, ends, ended = (
+        np.concatenate([getattr(e, name) for e in played]) for name in ("until", "length", "terminated", "ended")
     )
     if until.any():
         return float(np.median(until[until > 0]))
+    if not ended.any():
+        return math.nan if step_limit is None else float(step_limit)
     return float(np.median(length[ends] if kind == "endings" else length))
 
 
@@ -296,7 +320,8 @@ def _aliased(played: Any) -> tuple[int, dict[str, np.ndarray]]:
     alike = (same[order][1:] == same[order][:-1]).all(1)
     left, right = order[:-1][alike], order[1:][alike]
     outcomes = dict(zip(PARTS, again, strict=True))
-    return len(left), {name: (rows(x)[left] != rows(x)[right]).any(1) for name, x in outcomes.items()}
+    differ = lambda x, y: ((x != y) & ((x == x) | (y == y))).any(1)  # noqa: E731, PLR0124 # NaN does not from NaN
+    return len(left), {name: differ(rows(x)[left], rows(x)[right]) for name, x in outcomes.items()}
 
 
 def coverage(played: Any, names: Sequence[str], num_cells: int | None, repeats: float) -> Coverage:

@@ -71,7 +71,7 @@ def shown(found: Diagnosis) -> Iterator[Any]:
     for number, some in enumerate(found.advice, 1):
         yield f"[bold]{number}.[/bold] {some.text}" + (f" [bold]{some.flags}[/bold]" if some.flags else "")
     yield ""
-    yield "[bold]Start with[/bold]"
+    yield "[bold]Start with[/bold]" + (f" what was measured there ({found.measured})" if found.measured else "")
     yield f"  {found.command}"
     for why, command in found.alternatives:
         yield f"[bold]or[/bold], since {why},"
@@ -115,7 +115,7 @@ def _prediction(findings: Findings) -> Table:
     for name, (measure, what) in OUTCOMES.items():
         score, constant = findings.prediction[name], "0" if measure == "R²" else "0.5"
         if score is None:
-            table.add_row(f"{what}, {measure}", "too rare, or always the same")
+            table.add_row(f"{what}, {measure}", "too rare, always the same, or not finite")
             continue
         intervals = (_interval(some, _two) for some in (score.observation, score.history))
         table.add_row(f"{what}, {measure}", *intervals, _two(score.shuffled), constant, f"{score.events:,}")
@@ -128,7 +128,9 @@ def _facts(findings: Findings) -> Iterator[str]:
     more = f" and {signal.distinct - len(signal.values):,} more" if signal.distinct > len(signal.values) else ""
     yield f"rewards: {signal.kind}; {values}{more}"
     limit = "no step limit" if signal.step_limit is None else f"step limit {signal.step_limit:,}"
-    if signal.distance > 1:
+    if math.isnan(signal.distance):
+        yield f"horizon: not known, no episode ended; {limit}"
+    elif signal.distance > 1:
         yield (
             f"horizon: typically {signal.distance:,.0f} steps, over which γ = 0.99 leaves {percent(signal.kept)} and "
             f"γ = {signal.gamma:.4g} half; {limit}"

@@ -126,7 +126,7 @@ def play(
             same=same,
             again=Outcome(reward[:, 1], terminated[:, 1], encode(second, words=True)),
             differs={
-                "reward": reward[:, 0] != reward[:, 1],
+                "reward": jax.vmap(_differing)(reward[:, :, None])[:, 0],
                 "termination": terminated[:, 0] != terminated[:, 1],
                 "observation": flicker.any(-1),
             },

@@ -41,6 +41,7 @@ class Score:
     history: Estimate  # from the last observations and the action
     gain: Estimate  # of the history, on the same steps
     shuffled: float  # of the better of those that learned from, and are judged on, shuffled outcomes
+    envs: float  # over how many of them what is to be explained is spread: few where rare events are all of it
     events: int  # held-out steps with another reward than the usual one, that terminate, or that have a next step
 
 
@@ -67,7 +68,9 @@ class Predictor(nn.Module):
 
 
 def predict(played: Any, seed: int) -> dict[str, Score | None]:
-    """The scores of ``"reward"``, ``"termination"``, ``"observation"``; None where it is too rare, or always the same.
+    """The scores of ``"reward"``, ``"termination"``, ``"observation"``.
+
+    None where it is too rare, always the same, or not finite.
 
     Args:
       played: a :class:`play.Play` of NumPy arrays; the last quarter of the watched envs of each policy is held out.
@@ -79,6 +82,8 @@ def predict(played: Any, seed: int) -> dict[str, Score | None]:
     held = lane % watched >= watched - watched // 4
     joined = lambda x: x[:, :, :watched].reshape(num_steps, num_policies * watched, *x.shape[3:])  # noqa: E731
     reward, terminated = joined(played.reward), joined(played.terminated)
+    if not np.isfinite(reward).all():  # one would be in all gradients
+        reward = np.zeros_like(reward)
     learned = np.argwhere(np.broadcast_to(~held, reward.shape))
     test = np.argwhere(np.broadcast_to(held, reward.shape))
     values, counts = np.unique(reward, return_counts=True)
@@ -123,6 +128,7 @@ def _score(parts: list[tuple[np.ndarray, np.ndarray]], lanes: np.ndarray, events
         gain=ratio(history - obs, weight),
         shuffled=max(float(some.sum() / all.sum()) for some, all in shuffled),
         events=events,
+        envs=float(weight.sum() ** 2 / np.square(weight).sum()),
     )
 
 
