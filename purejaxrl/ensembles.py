@@ -46,7 +46,12 @@ def init(network: Any, keys: Array, num_members: int, spec: Spec) -> tuple[PyTre
     count = 1 if isinstance(network, Hypermodel) else num_members
     params, prior = (members(jax.random.split(key, count)) for key in (params_key, prior_key))
     some = networks.random_inputs(example_key, spec.example_obs(), 64)
-    return params, prior, 1.0 / jnp.maximum(jnp.std(prior_values(network, prior, some)), 1e-6)
+    return params, prior, gain(network, prior, some)
+
+
+def gain(network: Any, prior: PyTree, obs: PyTree) -> Array:
+    """What makes the standard deviation of priors 1 on ``obs [B, ...]``, over members and actions, too."""
+    return 1.0 / jnp.maximum(jnp.std(prior_values(network, prior, obs)), 1e-6)
 
 
 def values(network: Any, params: PyTree, obs: PyTree) -> Array:

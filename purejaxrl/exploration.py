@@ -22,9 +22,12 @@ def masked(q: Array, mask: Array | None) -> Array:
 
 
 def greedy(key: Array, q: Array, mask: Array | None) -> Array:
-    """An allowed action with the largest of ``q [..., num_actions]``, any of several with equal chance; int32."""
-    q = masked(q, mask)
-    ties = jnp.where(q == q.max(-1, keepdims=True), jax.random.uniform(key, q.shape), -1.0)
+    """An allowed action with the largest of ``q [..., num_actions]``, any of several with equal chance; int32.
+
+    Of values that are NaN any allowed one.
+    """
+    q, draws = masked(q, mask), jax.random.uniform(key, q.shape)
+    ties = jnp.where(q == q.max(-1, keepdims=True), draws, masked(draws - 2.0, mask))
     return jnp.argmax(ties, axis=-1).astype(jnp.int32)
 
 

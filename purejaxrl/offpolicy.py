@@ -17,7 +17,9 @@ import jax.numpy as jnp
 import optax
 
 from purejaxrl import replay
-from purejaxrl.types import Array, OneHot, PyTree, Transition
+from purejaxrl.types import Array, OneHot, PyTree, Transition, is_one_hot
+
+TABLE = ("MLP_0", "Dense_0", "kernel")  # the end of the path of a first layer of flat observations
 
 
 class Sample(NamedTuple):
@@ -50,9 +52,12 @@ def update(
 ) -> tuple[Any, PyTree]:
     """Keep a rollout and learn from the replay: one update of a learner with a target network and a fixed prior.
 
+    As learning starts the prior's gain, which made-up observations gave it, is taken from those in the replay.
+
     Args:
-      settings: the learner, with `batch_size`, `n_step`, `gamma`, `num_gradient_steps` and an `optimiser()`.
-      state: with `params`, `prior`, `opt_state`, `replay`, `updates` and `start_updates`.
+      settings: the learner, with `batch_size`, `n_step`, `gamma`, `num_gradient_steps`, an `optimiser()` and a
+        ``prior_gain(network, prior, obs)``.
+      state: with `params`, `prior`, `prior_gain`, `network`, `opt_state`, `replay`, `updates` and `start_updates`.
       key: for all of it.
       batch: the rollout.
       reward_fn: the bonus of sampled steps, where the rollout has one.
@@ -63,17 +68,27 @@ def update(
     """
     buffer, _, _ = replay.add(state.replay, batch)
     bonus = None if batch.bonus is None else reward_fn
+    draw = lambda key: sample(buffer, key, settings.batch_size, settings.n_step, settings.gamma, bonus)  # noqa: E731
     (params, opt_state), metrics = descend(
         loss,
         settings.optimiser(),
         (state.params, state.opt_state),
         (state.params, state.prior),
-        lambda key: sample(buffer, key, settings.batch_size, settings.n_step, settings.gamma, bonus),
+        draw,
         key,
         num_steps=settings.num_gradient_steps,
         ready=state.updates + 1 >= state.start_updates,
     )
-    return state.replace(params=params, opt_state=opt_state, replay=buffer, updates=state.updates + 1), metrics
+    gain = state.prior_gain
+    if not any(map(is_one_hot, jax.tree.leaves(batch.obs, is_leaf=is_one_hot))):  # those are made up as they are
+
+        def measured():
+            found = draw(jax.random.fold_in(key, settings.num_gradient_steps)).obs
+            return settings.prior_gain(state.network, state.prior, found)
+
+        gain = jax.lax.cond(state.updates + 1 == max(state.start_updates, 1), measured, lambda: gain)
+    state = state.replace(params=params, opt_state=opt_state, prior_gain=gain, replay=buffer, updates=state.updates + 1)
+    return state, metrics
 
 
 def descend(
@@ -132,19 +147,27 @@ class _Rows(NamedTuple):
     write: Any  # int32 [count], as index, but `size` where another place stands for the same row
 
     def narrow(self, tree: PyTree) -> PyTree:
-        return jax.tree.map(lambda x: jnp.take(x, self.index, axis=-2) if self._is_table(x) else x, tree)
+        found = self._tables(tree)
+        if self.size and not any(jax.tree.leaves(found)):
+            raise ValueError(f"no network looks one-hot observations up in a first layer {'/'.join(TABLE)}")
+        return jax.tree.map(lambda x, is_table: jnp.take(x, self.index, axis=-2) if is_table else x, tree, found)
 
     def widen(self, tree: PyTree, narrow: PyTree) -> PyTree:
         """The whole `tree` with what became of its narrow form."""
 
-        def put(x, some):
-            return x.at[..., self.write, :].set(some, mode="drop") if self._is_table(x) else some
+        def put(x, some, is_table):
+            return x.at[..., self.write, :].set(some, mode="drop") if is_table else some
 
-        return jax.tree.map(put, tree, narrow)
+        return jax.tree.map(put, tree, narrow, self._tables(tree))
 
-    def _is_table(self, x: Array) -> bool:
-        """Perhaps with a leading axis of members."""
-        return bool(self.size) and jnp.ndim(x) >= 2 and x.shape[-2] == self.size
+    def _tables(self, tree: PyTree) -> PyTree:
+        """Whether each leaf is the table, or the optimiser's of it, perhaps with a leading axis of members.
+
+        By its name: other layers may have as many rows.
+        """
+        return jax.tree_util.tree_map_with_path(
+            lambda path, _: bool(self.size) and tuple(getattr(part, "key", None) for part in path[-3:]) == TABLE, tree
+        )
 
 
 def _rows(memory: Array, *observations: PyTree) -> tuple[Array, _Rows, tuple[PyTree, ...]]:

@@ -32,11 +32,14 @@ def loss(network):
     return function
 
 
-@pytest.mark.parametrize("members", [None, 3])
-@pytest.mark.parametrize("ready", [True, False])
-def test_steps_on_rows_equal_steps_on_the_table(members, ready):
-    """With an optimiser that leaves what has no gradient alone; places appear twice in the batches."""
-    network = networks.QNetwork(num_actions=2, hidden=(5, 4))
+@pytest.mark.parametrize("members", [None, 3, SIZE])
+@pytest.mark.parametrize(("ready", "hidden"), [(True, (5, 4)), (True, (SIZE, SIZE)), (False, (5, 4))])
+def test_steps_on_rows_equal_steps_on_the_table(members, ready, hidden):
+    """With an optimiser that leaves what has no gradient alone; places appear twice in the batches.
+
+    Layers and ensembles may have as many rows as the table.
+    """
+    network = networks.QNetwork(num_actions=2, hidden=hidden)
     optimiser = optax.chain(optax.clip_by_global_norm(0.5), optax.sgd(0.1))
     key = jax.random.key(0)
 

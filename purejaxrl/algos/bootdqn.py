@@ -4,7 +4,8 @@ Details that matter, with their sources ("bsuite": its baseline boot_dqn):
 
 - K networks, each with a fixed random one added to its output, which nothing ever trains: where there is no data the
   members disagree, where there is they agree (paper, section 2; bsuite's prior scale is 5 with weights that shrink with
-  the observation's size; here `prior_scale` is the prior's own standard deviation, whatever the observations);
+  the observation's size; here `prior_scale` is the prior's own standard deviation, on what the replay holds as learning
+  starts);
 - one member acts for a whole episode, each env by itself: what is unknown is tried to its end (paper; bsuite);
 - each member has its own target network and learns towards its own maximum, so that its doubts travel back (paper);
 - `bootstrap`: each step is learnt from by half of the members, by coins that it keeps (Osband et al. 2016,
@@ -109,6 +110,8 @@ class BootDQN(struct.PyTreeNode):
         """Learned part and prior of ``obs [B, ...]``: ``[num_members, B, num_actions]``."""
         fixed = jax.lax.stop_gradient(ensembles.prior_values(state.network, prior, obs))
         return ensembles.values(state.network, params, obs) + self.prior_scale * state.prior_gain * fixed
+
+    prior_gain = staticmethod(ensembles.gain)
 
     def optimiser(self) -> optax.GradientTransformation:
         return optax.chain(optax.clip_by_global_norm(self.max_grad_norm), optax.adam(self.learning_rate))

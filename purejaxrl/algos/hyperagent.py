@@ -5,8 +5,8 @@ sphere. Each episode acts greedily on one draw of it, so that what is unknown is
 product, where an ensemble costs a network. Details that matter, with their sources ("code": the authors' HyperAgent):
 
 - a fixed prior of the same form with a network of its own is added to the learned part, and no gradient reaches it
-  (code); `prior_scale` is its standard deviation over ξ at the start, whatever the observations (*deviates*: the code's
-  falls with their number);
+  (code); `prior_scale` is its standard deviation over ξ, on what the replay holds as learning starts (*deviates*: the
+  code's falls with the number of observations);
 - every sample has target indices of its own, independent of the ones it learns for (code): steps into the unknown are
   then worth the expected maximum of what may be there, and that optimism travels back like a value. `num_targets`
   indices are averaged; the code has one;
@@ -51,7 +51,7 @@ class Hypermodel(nn.Module):
 class HyperAgentState(struct.PyTreeNode):
     params: PyTree
     prior: PyTree  # never changes
-    prior_gain: Array  # makes the prior's spread 1 at the start
+    prior_gain: Array  # makes the prior's spread 1
     noise_seed: Array  # uint32, of the directions z
     opt_state: PyTree
     replay: replay.Replay
@@ -90,13 +90,11 @@ class HyperAgent(struct.PyTreeNode):
         params = networks.init(network, params_key, spec.example_obs())
         prior = networks.init(network, prior_key, spec.example_obs())
         some = networks.random_inputs(example_key, spec.example_obs(), 64)
-        values: Any = jax.vmap(lambda obs: network.apply(prior, obs))(some)
-        spread = jnp.sqrt(jnp.square(values[..., 1:]).sum(-1).mean() / self.index_size)
         size = replay.useful_size(self.buffer_size, spec)
         return HyperAgentState(
             params=params,
             prior=prior,
-            prior_gain=1.0 / jnp.maximum(spread, 1e-6),
+            prior_gain=self.prior_gain(network, prior, some),
             noise_seed=jax.random.bits(noise_key),
             opt_state=self.optimiser().init(params),
             replay=replay.init(spec.transition, spec.num_envs, size),
@@ -143,6 +141,11 @@ class HyperAgent(struct.PyTreeNode):
         learned, prior = (jax.vmap(lambda obs, x=x: state.network.apply(x, obs))(obs) for x in (params, prior))
         # A prior mean would be no doubt but a prejudice, which nothing that was not seen can correct.
         return learned + self.prior_scale * state.prior_gain * jax.lax.stop_gradient(prior.at[..., 0].set(0.0))
+
+    def prior_gain(self, network: Any, prior: PyTree, obs: PyTree) -> Array:
+        """What makes the prior's spread over the index 1 on ``obs [B, ...]``."""
+        values: Any = jax.vmap(lambda obs: network.apply(prior, obs))(obs)
+        return 1.0 / jnp.maximum(jnp.sqrt(jnp.square(values[..., 1:]).sum(-1).mean() / self.index_size), 1e-6)
 
     def _indices(self, key: Array, shape: tuple[int, ...]) -> Array:
         """Uniform on the sphere of radius 1, ``[*shape, index_size]``."""

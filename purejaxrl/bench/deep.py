@@ -34,6 +34,7 @@ from purejaxrl.types import Array, SettingError, check_choice, check_int
 Frame = parts.Frame
 FORMAT = 1
 POINTS = 500  # of each seed's curve at most
+LUCK = 0.1  # share of good episodes in the last tenth, up to which an early success was luck
 LOOKS = 100  # times that DeepSea is looked at whether it may end
 MOST_SEEDS = 1000  # as of the other benchmark
 SHARE = 0.9  # a task of MiniGrid is solved when over a WINDOW of the updates so many of the episodes were successful
@@ -75,7 +76,7 @@ class Piece:
     # Of how many episodes were good and bad so far, after every update, and of the number of updates in the whole
     # budget: the update after which the task was solved, counted from 0; None where it never was.
     solved: Callable[[np.ndarray, np.ndarray, int], int | None]
-    stops: bool  # once all seeds have solved the task
+    stops: bool  # once all seeds have solved the task, and not by luck alone
     budget: Mapping[str, Any]  # what the whole folder has in common
 
     @property
@@ -138,7 +139,7 @@ class Piece:
                 continue
             each = [run for _, run in pd.concat(found, ignore_index=True).groupby("seed")]
             rows = [outcome(run, self.solved(*ends(run), num_updates)) for run in each]
-            if lanes.done == num_updates or all(row["solved"] for row in rows):
+            if lanes.done == num_updates or all(row["solved"] and row["final_success"] > LUCK for row in rows):
                 progress.advance((num_updates - lanes.done) * steps)  # what need not be run
                 same: Any = {"method": self.method, "task": self.task, "size": self.size}
                 return pd.concat([curve(run).assign(**same, **row) for run, row in zip(each, rows, strict=True)])
@@ -158,7 +159,7 @@ class Study:
 
 def deepsea(episodes: int = bsuite.DEEP_SEA_EPISODES, *, stochastic: bool = False) -> Study:
     """DeepSea with bsuite's own action mapping, for so many episodes at most."""
-    check_int(episodes, "episodes", ge=1)
+    check_int(episodes, "episodes", ge=100 if stochastic else 1)  # bsuite looks at no fewer there
     budget = {"study": "deepsea", "episodes": episodes, "stochastic": stochastic}
 
     def solved(good: np.ndarray, bad: np.ndarray, num_updates: int) -> int | None:

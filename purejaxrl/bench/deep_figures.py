@@ -13,11 +13,18 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from purejaxrl import files, report, stats
-from purejaxrl.bench.deep_methods import GRIDS
+from purejaxrl.bench.deep_methods import GRIDS, SCRIPTS
 from purejaxrl.bench.parts import Frame
 from purejaxrl.bench.tables import COLOURS, median_with_censoring
 
-MORE_COLOURS = ("#d7301f", "#e6ab02", "#238b45", "#7570b3", "#a6761d")  # of methods that the head-to-heads lack
+MORE_COLOURS = (
+    "#d7301f",
+    "#e6ab02",
+    "#238b45",
+    "#7570b3",
+    "#a6761d",
+    "#1f78b4",
+)  # of methods that the head-to-heads lack
 SMOOTH = 0.1  # share of a curve that a point of the figure is the mean over; a time limit of all envs fits in
 
 
@@ -56,7 +63,7 @@ def in_one_line(results: Frame) -> str:
 def markdown(study: str, results: Frame) -> str:
     """The table: a row per method and task."""
     unit = "episodes" if study == "deepsea" else "frames"
-    columns = f"solved [95 % interval] | median {unit} to solve | success at the end | return at the end"
+    columns = f"solved [95 % interval] | median {unit} to solve | success in the last tenth | return there"
     lines = [
         f"| task | method | {columns} | steps per seed | seconds, all seeds |",
         "|---|---|---|---|---|---|---|---|",
@@ -94,9 +101,10 @@ def _colours(methods: Iterable[str]) -> dict[str, str]:
 
 
 def slope(sizes: np.ndarray, medians: np.ndarray) -> float:
-    """The exponent k of episodes ∝ N^k, fitted to the finite medians; NaN of fewer than two."""
-    known = np.isfinite(medians)
-    return float(np.polyfit(np.log(sizes[known]), np.log(medians[known]), 1)[0]) if known.sum() > 1 else np.nan
+    """The exponent k of episodes ∝ N^k, fitted to the medians; NaN of fewer than three, or where one is infinite."""
+    if len(sizes) < 3 or not np.isfinite(medians).all():
+        return np.nan
+    return float(np.polyfit(np.log(sizes), np.log(medians), 1)[0])
 
 
 def _deepsea(results: Frame) -> Figure:
@@ -121,7 +129,11 @@ def _deepsea(results: Frame) -> Figure:
         finite = np.where(np.isfinite(medians), medians, np.nan)
         episodes.plot(rows["size"], finite, "o-", color=colour, linewidth=2, markersize=5, label=label)
         rate.plot(rows["size"], rows["solved"] / rows["seeds"], "o-", color=colour, linewidth=2, markersize=5)
-        seconds.plot(rows["size"], rows["seconds"], "o-", color=colour, linewidth=2, markersize=5)
+        each = rows["seconds"] / rows["seeds"]
+        seconds.plot(rows["size"], each, "o-", color=colour, linewidth=2, markersize=5)
+    if scripts := [(size, length) for size, length in SCRIPTS.items() if sizes.min() <= size <= sizes.max()]:
+        label = "length of HyperAgent's own scripts"
+        episodes.plot(*zip(*scripts, strict=True), "x", color="#555555", markersize=8, markeredgewidth=2, label=label)
     dense = np.geomspace(max(sizes.min() * 0.9, 1), sizes.max() * 1.1, 200)
     episodes.plot(dense, 2.0**dense, "--", color="#888888", linewidth=1.2, label="random actions: 2^N")
     episodes.set(xscale="log", yscale="log", xlim=(dense[0], dense[-1]))
@@ -129,7 +141,7 @@ def _deepsea(results: Frame) -> Figure:
     episodes.set_ylim(max(counted.min() / 2, 0.7), counted.max() * 2)
     episodes.set_ylabel("episodes to solve (triangle: not within so many)")
     rate.set(ylim=(-0.03, 1.03), ylabel="share of seeds that solved it")
-    seconds.set(yscale="log", ylabel="seconds to train all seeds")
+    seconds.set(yscale="log", ylabel="seconds to train, per seed")
     seconds.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
     seconds.yaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:,g}"))
     seconds.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())

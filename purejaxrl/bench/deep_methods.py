@@ -38,9 +38,10 @@ def bootpqn(size: int) -> tuple[Any, Any, int]:
 
 
 def hyperpqn(size: int) -> tuple[Any, Any, int]:
-    """The same with one network, a hypermodel read at twenty indices."""
+    """The same with one network, a hypermodel read at twenty indices, and longer rollouts in as large minibatches."""
     learner, bonus, num_envs = bootpqn(size)
-    return learner.replace(index_size=4, num_members=20, learning_rate=5e-4), bonus, num_envs
+    learner = learner.replace(index_size=4, num_members=20, learning_rate=5e-4, num_steps=50, num_minibatches=20)
+    return learner, bonus, num_envs
 
 
 def dqn(size: int) -> tuple[Any, Any, int]:
@@ -76,6 +77,10 @@ def counts(size: int) -> tuple[Any, Any, int]:
         num_steps=2 * size, num_minibatches=8, num_epochs=4, learning_rate=LEARNING_RATE, gamma=0.99, ent_coef=0.01
     )
     return learner, bonuses.Counts(coef=0.1, normalise="return_std"), 32
+
+
+# DeepSea's size, and the episodes that HyperAgent's own scripts run there (szrlee/HyperAgent).
+SCRIPTS = {20: 2_500, 50: 4_000}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -81,3 +81,5 @@ def test_ties_break_at_random_among_what_is_allowed():
     mask = jnp.broadcast_to(jnp.array([True, True, True, False]), q.shape)
     shares = np.bincount(exploration.greedy(jax.random.key(0), q, mask), minlength=4) / 3000
     np.testing.assert_allclose(shares, [0, 0.5, 0.5, 0], atol=0.04)
+    broken, allowed = jnp.array([1.0, 2.0, jnp.nan]), jnp.array([False, True, True])
+    assert all(exploration.greedy(jax.random.key(i), broken, allowed) > 0 for i in range(5))

@@ -100,3 +100,24 @@ def test_the_prior_spreads_values_by_its_scale():
         np.testing.assert_allclose(np.asarray(values[..., 0]), 0.0)
         spread = np.sqrt((np.asarray(values[..., 1:]) ** 2).sum(-1).mean() / agent.index_size)
         np.testing.assert_allclose(spread, 3.0, rtol=0.3)
+
+
+@pytest.mark.parametrize("name", ["hyperagent", "bootdqn"])
+@pytest.mark.parametrize("size", [6, 20])
+def test_the_prior_fits_the_observations_that_are_met(name, size):
+    """A grid's one 1 among many 0 is nothing like normal numbers, whose prior would be a tenth of its scale."""
+    env, cells = envs.BsuiteDeepSea(size), jnp.eye(size**2).reshape(-1, size, size)
+    settings = {"num_members": 40} if name == "bootdqn" else {"index_size": 40}
+    agent = learners.make(name, num_steps=16, learning_starts=64, buffer_size=2000, batch_size=64, **settings)
+    train = learners.bind(env, agent, num_envs=4, total_steps=256)
+    before = train.init(jax.random.key(0))
+    first, after = (jax.jit(train.advance, static_argnums=1)(before, count)[0] for count in (1, 4))
+
+    def spread(learner):
+        zero = jax.tree.map(jnp.zeros_like, learner.params)
+        values = np.asarray(agent._values(learner, zero, learner.prior, cells))
+        return values.std() if name == "bootdqn" else np.sqrt(np.square(values[..., 1:]).sum(-1).mean() / 40)
+
+    assert spread(before.learner) < 0.7 * agent.prior_scale
+    np.testing.assert_allclose(spread(first.learner), agent.prior_scale, rtol=0.25)
+    np.testing.assert_array_equal(first.learner.prior_gain, after.learner.prior_gain)
