@@ -90,7 +90,8 @@ def learn(name, env, explore, learner, seeds, num_envs, num_updates, slack):
             return state, (state.resets.start, state.env_steps)
 
         state, (starts, steps) = jax.lax.scan(update, train.init(key), length=train.num_updates)
-        judged = purejaxrl.evaluate(env, learner, state, key, 1, max_steps=env.default_params.max_steps_in_episode)
+        limit = env.default_params.max_steps_in_episode
+        judged = purejaxrl.evaluate(env, learner, state, jax.random.fold_in(key, 1), 1, max_steps=limit)
         return starts, steps, judged.episode_return[0]
 
     program = jax.jit(jax.vmap(run)).lower(lanes(seeds)).compile()

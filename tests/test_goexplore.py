@@ -488,7 +488,8 @@ def test_deepsea_is_found_and_learned_from_the_true_start():
     )
     state, metrics = jax.jit(explore)(jax.random.key(0))
     assert metrics["best_score"][-1] > 0.9
-    assert metrics["env_steps"][-1] < 2**size
+    found = int(np.argmax(np.asarray(metrics["best_score"]) > 0.9))
+    assert metrics["env_steps"][found] / size < 2**size / 100  # episodes, of which a random walk needs 2^16
     way = demonstrate(explore, state)
     np.testing.assert_array_equal(way.states.column, np.arange(size))
 

@@ -196,7 +196,7 @@ def smooth(run: Frame) -> Any:
 
 
 def _mark_published(axes: Any, task: str) -> None:
-    """A line at the frames of the published solution, or a note where it lies off the axis."""
+    """A line at the frames after which a result was published, or a note where it lies off the axis."""
     frames, source = GRIDS[task].published, GRIDS[task].source
     if frames is None:
         return
@@ -205,5 +205,5 @@ def _mark_published(axes: Any, task: str) -> None:
         axes.set_xlim(0, 1.05 * frames)
         axes.axvline(frames, color="#444444", linestyle=":", linewidth=1.4)
         right = 0.93
-    text = f"published: {matplotlib.ticker.EngFormatter(sep='')(frames)}\n{source}"
+    text = f"published after {matplotlib.ticker.EngFormatter(sep='')(frames)}\n{source}"
     axes.text(right, 0.06, text, transform=axes.transAxes, ha="right", fontsize=8, color="#444444")

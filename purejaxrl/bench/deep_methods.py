@@ -85,7 +85,7 @@ SCRIPTS = {20: 2_500, 50: 4_000}
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """A task of MiniGrid: the budget in frames, and the frames of a published solution, where there is one."""
+    """A task of MiniGrid: the budget in frames, and the frames after which a result was published, if any was."""
 
     frames: int
     num_envs: int = 64
