@@ -922,8 +922,12 @@ def _sweep(command: Sweep) -> None:
         best = best.assign(final_return=numbers["final_return"], low=interval).drop(columns="high")
         title = f"the best {len(best)} configurations: mean final return over seeds [95 % interval]"
         _show_table(title, best.rename(columns={"final_return": "return", "low": "interval"}))
-        shares = ", ".join(f"{name} {share:.0%}" for name, share in found.importance().items())
-        _stdout().print(f"variance explained by each field alone: {shares}", highlight=False, soft_wrap=True)
+        known = {
+            name: f"{share:.0%}" if np.isfinite(share) else "unknown" for name, share in found.importance().items()
+        }
+        shares = ", ".join(f"{name} {share}" for name, share in known.items())
+        line = f"variance explained by each field alone, less what chance explains: {shares}"
+        _stdout().print(line, highlight=False, soft_wrap=True)
     progress.say(
         f"{out}: {found.frame.groupby(['config_id', 'seed']).ngroups} runs; `purejaxrl report {shlex.quote(str(out))}` "
         f"draws them, purejaxrl.load({str(out)!r}) reads them"
