@@ -945,8 +945,10 @@ def _show_sweep(found: Any, out: Path, command: Sweep) -> None:
     best = best.assign(final_return=numbers["final_return"], low=interval).drop(columns="high")
     title = f"the best {len(best)} configurations: mean final return over seeds [95 % interval]"
     _show_table(title, best.rename(columns={"final_return": "return", "low": "interval"}))
-    shares = ", ".join(f"{name} {share:.0%}" for name, share in found.importance().items())
-    _stdout().print(f"variance explained by each field alone: {shares}", highlight=False, soft_wrap=True)
+    shares = found.importance().items()  # NaN where it cannot be told from chance
+    known = ", ".join(f"{name} {'unknown' if math.isnan(share) else f'{share:.0%}'}" for name, share in shares)
+    line = f"variance explained by each field alone, less what chance explains: {known}"
+    _stdout().print(line, highlight=False, soft_wrap=True)
 
 
 def _show_table(title: str, rows: Any) -> None:

@@ -107,18 +107,20 @@ def write_part(folder: Path, part: pd.DataFrame, suffix: str = "") -> None:
 
 
 def final_means(data: Any, column: str, by: Sequence[str] = ("seed",)) -> pd.Series:
-    """Of each run, :func:`mean` over the last tenth of its updates."""
+    """Of each run, :func:`mean` over the last tenth of its updates: NaN, too, where a row that counts is NaN."""
     runs = [data[name] for name in by]
     last = data["update"].groupby(runs).transform("max")
     late = data["update"] > last - np.maximum(last // 10, 1)
     value, weight = data[column].astype(float), _weights(data, column).where(late, 0.0)
-    return (value * weight).where(weight > 0, 0.0).groupby(runs).sum() / weight.groupby(runs).sum()
+    means = (value * weight).where(weight > 0, 0.0).groupby(runs).sum() / weight.groupby(runs).sum()
+    return means.mask((value.isna() & (weight > 0)).groupby(runs).any())  # which the sum leaves out
 
 
 def mean(data: Any, column: str) -> float:
     """The mean of a column over these rows, each episode and else each update counting alike; NaN if nothing is there.
 
-    What is NaN is left out: `first_reward` has one value from its update on.
+    What has no value yet is left out: `first_reward` has one from its update on. A return that is NaN although episodes
+    ended, as of a reward that is, makes the mean NaN.
     """
     weight = _weights(data, column)
     there = weight > 0

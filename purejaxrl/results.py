@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,27 +68,29 @@ class Sweep:
             return frame.groupby(key)["seconds"].last()
         return frame.groupby([*key, "rung"])["seconds"].last().groupby(key).sum()
 
-    def best(self, count: int | None = 10) -> Frame:
-        """Configurations by their mean final return over seeds, best first, with its 95 % bootstrap interval.
+    def best(self, count: int | None = 10, objective: str = "final_return") -> Frame:
+        """Configurations by the mean of an objective over seeds, best first, with its 95 % bootstrap interval.
 
-        Columns: `config_id`, the searched fields, `final_return`, `low`, `high`, `seeds`, `diverged` (how many runs).
-        A run that diverged, or in which no episode ended, counts as the worst return of all runs. Of a sweep with rungs
-        those that came further stand first, whatever their return, and `rung` says how far.
+        Columns: `config_id`, the searched fields, `final_return` or the objective's metric, `low`, `high`, `seeds`,
+        `diverged` (how many runs). Objectives are as those of :meth:`means`. A run that diverged, or in which no
+        episode ended, counts as the worst of all runs. Of a sweep with rungs those that came further stand first,
+        whatever their return, and `rung` says how far.
         """
         if count is not None:
             check_int(count, "count", ge=1)
-        runs = self._scored(RETURN)
+        ((metric, direction),) = directions([objective]).items()
+        runs = self._scored({metric: direction})
         rows = []
         for config_id, of in runs.groupby("config_id", sort=True):
-            mean, low, high = stats.mean_interval(of["final_return"].to_numpy(float))
+            mean, low, high = stats.mean_interval(of[metric].to_numpy(float))
             row = {"config_id": config_id, **{name: of[name].iloc[0] for name in self.fields}}
-            row |= {"final_return": float(mean), "low": float(low), "high": float(high), "seeds": len(of)}
+            row |= {metric: float(mean), "low": float(low), "high": float(high), "seeds": len(of)}
             rung = {"rung": int(of["rung"].min())} if self._has_rungs else {}
             rows.append(row | {"diverged": int(of["diverged"].notna().sum())} | rung)
-        columns = ["config_id", *self.fields, "final_return", "low", "high", "seeds", "diverged"]
+        columns = ["config_id", *self.fields, metric, "low", "high", "seeds", "diverged"]
         rung = ["rung"] * self._has_rungs
-        ranked = pd.DataFrame(rows, columns=[*columns, *rung])
-        ranked = ranked.sort_values([*rung, "final_return"], ascending=False, kind="stable", ignore_index=True)
+        ranked, upwards = pd.DataFrame(rows, columns=[*columns, *rung]), [*[False] * len(rung), direction == "minimize"]
+        ranked = ranked.sort_values([*rung, metric], ascending=upwards, kind="stable", ignore_index=True)
         return ranked if count is None else ranked.head(count)
 
     def means(self, *objectives: str) -> Frame:
@@ -122,36 +125,54 @@ class Sweep:
         order = np.argsort(-values[:, 0], kind="stable")
         return found.iloc[order[~np.asarray(beaten)[order]]].reset_index(drop=True)
 
-    def importance(self) -> pd.Series:
-        """The share of the final return's variance over configurations that each field explains alone, largest first.
+    def importance(self, objective: str = "final_return") -> pd.Series:
+        """The share of the variance over configurations that each field explains alone, largest first.
 
-        The main effects of a functional analysis of variance (Hutter, Hoos and Leyton-Brown 2014, ICML): exact on a
-        grid, for draws an estimate from five bins of a field's values. What is missing to 1 are interactions; it says
-        nothing of values that were not searched.
+        The main effects of a functional analysis of variance (Hutter, Hoos and Leyton-Brown 2014, ICML) of an
+        objective's means over seeds, by default of the final return: exact on a grid without noise, for draws an
+        estimate from five bins of a field's values. What fields that do nothing would explain by chance is subtracted
+        (epsilon squared, Kelley 1935, doi:10.1073/pnas.21.9.554), and what is left below zero is 0.
+
+        What chance does is estimated on a whole grid, where fields do not mix, from the spread over seeds, or with one
+        seed from what all fields together leave; otherwise from the spread within a field's values. A share is NaN
+        where nothing is left to estimate it from, as of one field whose values have one run each. What is missing to 1
+        are interactions and chance; it says nothing of values that were not searched.
         """
-        scores = self.means("final_return")
-        total = scores["final_return"].var(ddof=0)
-        shares = {}
-        for name in self.fields:
-            groups = scores.groupby(_binned(scores[name]), observed=True)["final_return"]
-            between = np.average((groups.mean() - scores["final_return"].mean()) ** 2, weights=groups.size())
-            shares[name] = float(between / total) if total > 0 else 0.0
+        ((metric, direction),) = directions([objective]).items()
+        runs = self._scored({metric: direction})
+        seeds = runs.groupby("config_id", sort=True)[metric]
+        scores, values = (
+            seeds.mean(),
+            runs.drop_duplicates("config_id").set_index("config_id")[self.fields].sort_index(),
+        )
+        noise = (seeds.var(ddof=1) / seeds.size()).mean() if _is_grid(values) else None  # NaN of one seed each
+        shares = _shares(scores, {name: _binned(values[name]) for name in self.fields}, noise)
         return pd.Series(shares, name="importance", dtype=float).sort_values(ascending=False)
 
-    def sensitivity(self, field: str) -> Frame:
-        """The final return by a field's values (five bins of many), over all that else was searched, and all seeds.
+    def sensitivity(self, field: str, objective: str = "final_return") -> Frame:
+        """An objective by a field's values (five bins of many), over all that else was searched, and all seeds.
 
-        Columns: `value` (a bin's median), `final_return`, `low`, `high` (95 % bootstrap over runs), `runs`.
+        Columns: `value` (a bin's median), `final_return` or the objective's metric, `low`, `high` (95 % bootstrap over
+        runs), `runs`.
         """
         check_choice(field, self.fields, "field")
-        runs = self._scored(RETURN)
+        ((metric, direction),) = directions([objective]).items()
+        runs = self._scored({metric: direction})
         rows = []
         for _, of in runs.groupby(_binned(runs[field]), observed=True):
-            mean, low, high = stats.mean_interval(of["final_return"].to_numpy(float))
+            mean, low, high = stats.mean_interval(of[metric].to_numpy(float))
             value = of[field].median() if pd.api.types.is_numeric_dtype(of[field]) else of[field].iloc[0]
-            rows.append({"value": value, "final_return": float(mean), "low": float(low), "high": float(high)})
+            rows.append({"value": value, metric: float(mean), "low": float(low), "high": float(high)})
             rows[-1]["runs"] = len(of)
-        return pd.DataFrame(rows, columns=["value", "final_return", "low", "high", "runs"])
+        return pd.DataFrame(rows, columns=["value", metric, "low", "high", "runs"])
+
+    def scored(self, objective: str = "final_return") -> Frame:
+        """:meth:`runs` with a column of the objective's metric as :meth:`best` ranks it: what is missing is the worst.
+
+        Raises:
+          SettingError: (a ValueError) where there is no such metric, or no run has a value.
+        """
+        return self._scored(directions([objective]))
 
     @property
     def _has_rungs(self) -> bool:
@@ -193,3 +214,34 @@ def _binned(values: Any) -> Any:
         return values
     ranks = values.rank(method="dense")
     return pd.cut(ranks, BINS, labels=False)
+
+
+def _is_grid(values: Any) -> bool:
+    """Whether each combination of the fields' values is one configuration."""
+    return len(values) == math.prod(values.nunique()) == len(values.drop_duplicates())
+
+
+def _shares(scores: pd.Series, levels: Mapping[str, Any], noise: float | None) -> dict[str, float]:
+    """Epsilon squared of each field alone, at least 0.
+
+    Args:
+      scores: ``[configurations]``.
+      levels: of each field its value in each configuration.
+      noise: on a grid the variance of a score, NaN where that is not known; None of anything else.
+    """
+    total, count = float(((scores - scores.mean()) ** 2).sum()), len(scores)
+    groups = {name: scores.groupby(level, observed=True) for name, level in levels.items()}
+    between = {name: float((of.size() * (of.mean() - scores.mean()) ** 2).sum()) for name, of in groups.items()}
+    degrees = {name: of.ngroups - 1 for name, of in groups.items()}
+    if noise is not None and math.isnan(noise):
+        noise = _mean_square(total - sum(between.values()), count - 1 - sum(degrees.values()))
+    shares = {}
+    for name in levels:
+        by_chance = _mean_square(total - between[name], count - 1 - degrees[name]) if noise is None else noise
+        left = (between[name] - degrees[name] * by_chance) / total if total > 0 and degrees[name] else 0.0
+        shares[name] = left if math.isnan(left) else max(left, 0.0)
+    return shares
+
+
+def _mean_square(squares: float, degrees: int) -> float:
+    return max(squares, 0.0) / degrees if degrees > 0 else math.nan

@@ -1,8 +1,15 @@
-"""Statistics over seeds."""
+"""Statistics over seeds.
+
+Two kinds of intervals, for two uses. A percentile bootstrap follows any statistic and any distribution, but of few
+seeds it is too narrow: a 95 % interval of the mean of normals covers it in 54, 71, 86, 90 % of cases at 2, 3, 5, 8
+seeds. Figures and tables show it. A verdict, that a run learned or that one is better, goes by Student's t, or Welch's
+for a difference, which of normals cover as they say from two seeds on.
+"""
 
 from collections.abc import Callable
 
 import numpy as np
+from scipy.special import stdtrit
 
 TRIM = 0.25  # the interquartile mean leaves out a quarter on each side
 
@@ -81,6 +88,47 @@ def difference_interval(x: np.ndarray, y: np.ndarray, *, resamples: int = 2000) 
     """The mean of `x` less that of `y`, ``[num_seeds]`` each, with its 95 % bootstrap interval; NaN are left out."""
     x, y = (values[np.isfinite(values)] for values in (np.asarray(x, float), np.asarray(y, float)))
     return _pairs_interval(x[:, None] - y, resamples) if len(x) and len(y) else (np.nan, np.nan, np.nan)
+
+
+def t_interval(samples: np.ndarray, *, level: float = 0.95) -> tuple[float, float, float]:
+    """The mean of `samples`, ``[num_seeds]``, with Student's t interval: ``(mean, low, high)``; NaN are left out.
+
+    One seed has no bounds: they are -inf and inf. With few seeds they may lie beyond what a return can be.
+    """
+    mean, error, degrees = _mean_error(samples)
+    return _t_bounds(mean, error, degrees, level)
+
+
+def welch_interval(x: np.ndarray, y: np.ndarray, *, level: float = 0.95) -> tuple[float, float, float]:
+    """The mean of `x` less that of `y`, ``[num_seeds]`` each, with Welch's t interval; NaN are left out.
+
+    The spreads may differ: Welch 1947, doi:10.1093/biomet/34.1-2.28. Where one of both has a single seed the bounds
+    are -inf and inf.
+    """
+    (mean_x, error_x, degrees_x), (mean_y, error_y, degrees_y) = _mean_error(x), _mean_error(y)
+    error, degrees = np.hypot(error_x, error_y), float(min(degrees_x, degrees_y))
+    if degrees >= 1 and error > 0:  # between the lesser of both and their sum
+        share_x, share_y = (error_x / error) ** 2, (error_y / error) ** 2
+        degrees = 1 / (share_x**2 / degrees_x + share_y**2 / degrees_y)
+    return _t_bounds(mean_x - mean_y, error, degrees, level)
+
+
+def _mean_error(samples: np.ndarray) -> tuple[float, float, int]:
+    """The mean, its standard error, and the degrees of freedom of that; of a single sample there is no error."""
+    samples = np.asarray(samples, float)
+    samples = samples[np.isfinite(samples)]
+    if not len(samples):
+        return np.nan, np.nan, 0
+    degrees = len(samples) - 1
+    return float(samples.mean()), float(samples.std(ddof=1) / np.sqrt(len(samples))) if degrees else np.inf, degrees
+
+
+def _t_bounds(mean: float, error: float, degrees: float, level: float) -> tuple[float, float, float]:
+    if degrees < 1:
+        bound = np.nan if np.isnan(mean) else np.inf
+        return mean, -bound, bound
+    half = float(stdtrit(degrees, (1 + level) / 2)) * error
+    return mean, mean - half, mean + half
 
 
 def _pairs_interval(values: np.ndarray, resamples: int) -> tuple[float, float, float]:

@@ -13,7 +13,7 @@ import math
 import shutil
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -303,10 +303,8 @@ def _write(reached: Reached, out: Path, facts: dict[str, Any], *, with_state: bo
     """Write everything that was reached and return the summary; the checkpoint comes first, and old ones go last."""
     config, train, frame, state = reached.config, reached.train, reached.frame, reached.state
     returns = metrics.final_means(frame, "episode_return").to_dict() if len(frame) else {}
-    finite_ones = [value for value in returns.values() if math.isfinite(value)]
-    score = float(np.mean(finite_ones)) if finite_ones else None
     if with_state:
-        runs.save(out, reached, score)
+        runs.save(out, reached, _score(frame))
     metrics.write(out, frame)
     if state.visits is not None:
         with files.replacing(out / "visits.npz") as temporary:
@@ -322,7 +320,7 @@ def _write(reached: Reached, out: Path, facts: dict[str, Any], *, with_state: bo
         "seeds": config.seeds,
         "env_steps": steps,
         "updates": reached.updates,
-        "final_return_mean": score,
+        "final_return_mean": _mean(returns.values()),
         "final_return_per_seed": [returns.get(seed, math.nan) for seed in config.seed_numbers],
         "steps_per_second": steps * config.seeds / reached.run_seconds,
         "run_seconds": reached.run_seconds,
@@ -332,3 +330,19 @@ def _write(reached: Reached, out: Path, facts: dict[str, Any], *, with_state: bo
     }
     runs.write_json(out / "summary.json", summary)
     return summary
+
+
+def _score(frame: Frame) -> float | None:
+    """The mean final return over seeds of what a checkpoint holds; None where no episode ended.
+
+    A seed that was frozen is held as it was before the update in which it diverged, and counts as what it had come to
+    by then: left out it would make a checkpoint better by its loss.
+    """
+    sound = frame[~metrics.diverged(frame)]
+    return _mean(metrics.final_means(sound, "episode_return")) if len(sound) else None
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    """The mean over those that are finite; None where none is."""
+    finite_ones = [value for value in values if math.isfinite(value)]
+    return float(np.mean(finite_ones)) if finite_ones else None

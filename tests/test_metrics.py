@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 import purejaxrl
-from purejaxrl import metrics
+from purejaxrl import metrics, training
 from purejaxrl.types import SettingError
 
 
@@ -35,6 +35,28 @@ def test_final_returns_weigh_episodes(frame):
     assert metrics.final_means(frame, "episode_return").to_dict() == {5: 19.5, 7: 9.0}
     empty = frame.assign(num_episodes=0)
     assert metrics.final_means(empty, "episode_return").isna().all()
+
+
+def test_a_return_that_is_no_number_makes_the_final_one_none(frame):
+    """As in :func:`metrics.mean`; where no episode ended it does not count."""
+    broken = frame.assign(episode_return=frame["episode_return"].mask(frame["update"] == 20))
+    assert metrics.final_means(broken, "episode_return").isna().all()
+    assert np.isnan(metrics.mean(broken[broken["seed"] == 5], "episode_return"))
+    unused = broken.assign(num_episodes=broken["num_episodes"].mask(broken["update"] == 20, 0))
+    assert metrics.final_means(unused, "episode_return")[5] == 19.0
+
+
+def test_a_checkpoint_is_scored_by_what_it_holds(frame):
+    """Of a seed that diverged that is its state before; it must not make the checkpoint better by its loss."""
+    assert training._score(frame) == np.mean([19.5, 9.0])
+    assert training._score(frame.iloc[:0]) is None
+    low = frame["seed"] == 7
+    broken = frame.assign(nonfinite=np.where(low & (frame["update"] == 20), 1, 0))
+    broken.loc[low, "num_episodes"] = 1
+    broken.loc[low & (frame["update"] == 19), "episode_return"] = 3.0
+    broken.loc[low & (frame["update"] == 20), "episode_return"] = np.nan
+    assert training._score(broken) == np.mean([19.5, 3.0])
+    assert training._score(broken.assign(nonfinite=1)) is None
 
 
 def test_final_means_of_what_is_there(frame):

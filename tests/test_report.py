@@ -1,5 +1,6 @@
 """The page of `purejaxrl report`: what it says, and what a browser makes of it."""
 
+import dataclasses
 import math
 import re
 import shlex
@@ -9,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import main
+from scipy.stats import ttest_ind
 
 import purejaxrl
-from purejaxrl import folders, population_based, report, runs
+from purejaxrl import files, folders, metrics, population_based, report, runs, stats, sweeps
 from purejaxrl.algos import PPO
-from purejaxrl.report import commands, data, numbers, verdicts
+from purejaxrl.report import commands, data, figures, numbers, sweep_page, verdicts
 from purejaxrl.search import LogUniform
 from purejaxrl.types import SettingError
 
@@ -192,6 +194,218 @@ def test_a_verdict_goes_by_threshold_or_start():
     assert verdicts._word(low, high, None)[0] == "Got worse"
     assert verdicts._word(low, low, None)[0] == "Did not learn"
     assert verdicts._word(np.array([1.0, 0.0]), np.array([0.0, 1.0]), None)[0] == "Not clear"
+    missing = np.array([0.9, 1.0, 0.95, math.nan]), np.append(low, 0.0)
+    assert verdicts._word(*missing, 0.5) == ("Solved by 3 of 4 seeds", "open")
+    assert verdicts._word(*missing, None) == ("Learned, without 1 of 4 seeds", "open")
+
+
+def test_one_seed_neither_learned_nor_got_worse():
+    """What learns nothing ends higher or lower than it began, by chance."""
+    for final, word in ((1.0, "Higher"), (-1.0, "Lower"), (1e-4, "Did not learn")):
+        assert verdicts._word(np.array([final]), np.zeros(1), None)[0] == word
+        assert verdicts._word(np.array([final]), np.zeros(1), 2.0)[0] == word
+        assert verdicts._word(np.array([final, math.nan]), np.zeros(2), None)[0] == word
+
+
+@pytest.mark.parametrize("num_seeds", [2, 3, 5])
+def test_noise_is_rarely_said_to_have_learned(num_seeds):
+    """In 2.5 % of cases; by a bootstrap in 15 % of those of three seeds."""
+    drawn = np.random.default_rng(0).normal(10.0, 1.0, (2, 1000, num_seeds))
+    words = [verdicts._word(final, start, None)[0] for final, start in zip(*drawn, strict=True)]
+    assert words.count("Learned") < 40
+    assert words.count("Got worse") < 40
+
+
+def lines(**finals):
+    frames = [pd.DataFrame()] * len(finals)
+    return data.series(list(finals), frames, [np.asarray(one, float) for one in finals.values()])
+
+
+def test_seeds_without_a_result_count_as_the_worst():
+    nan = math.nan
+    text, rows = verdicts.comparison(lines(x=[500, nan, nan, nan], y=[490, 491, 489, 490]))
+    assert "is best" not in text
+    assert "3 of 4 seeds of x" in text
+    text, rows = verdicts.comparison(lines(x=[9, 9.1, 9.2], y=[nan] * 3, z=[1, 1.1, 1.2]))
+    assert text == (
+        "x is best: the interval of its difference to every other one is above zero. No seed has a result of y."
+    )
+    assert rows[0][:2] == ["y", "no result"]
+    assert verdicts.comparison(lines(x=[9, 9.1], y=[nan, nan]))[0] == "x is the only one with a result."
+    assert verdicts.comparison(lines(x=[nan], y=[nan])) == ("", [])
+
+
+def test_what_is_best_of_few_seeds_is_told_by_welch():
+    """Three seeds whose bootstrap interval leaves out zero, and Welch's does not."""
+    one, other = [3.0, 2.0, 4.0], [1.0, 2.0, 1.9]
+    assert stats.difference_interval(np.array(one), np.array(other))[1] > 0
+    low, _ = ttest_ind(one, other, equal_var=False).confidence_interval()
+    assert low < 0
+    assert "includes zero" in verdicts.comparison(lines(x=one, y=other))[0]
+
+
+def changed(run_folder, folder, config=None, **summary):
+    """A copy of a run with another config and summary."""
+    shutil.copytree(run_folder, folder, ignore=shutil.ignore_patterns("*.html"))
+    before = runs.read_config(folder)
+    runs.write_config(folder, dataclasses.replace(before, **(config or {})))
+    runs.write_json(folder / "summary.json", runs.read_summary(folder) | summary)
+    return folder
+
+
+def test_a_run_that_diverged_says_so(run_folder, tmp_path):
+    ended = {"4": "a reward at update 5, 80 steps"}
+    stopped = changed(run_folder, tmp_path / "stopped", interrupted=True, signal=None, diverged=ended)
+    text = text_of(report.write([stopped]))
+    assert "<strong>Diverged</strong> PPO + RND: seed 4, not finite: a reward at update 5, 80 steps." in text
+    assert "until it diverged" in text
+    assert "before it was interrupted" not in text
+    assert "The run stopped there." in text
+    freeze = {"if_diverged": "freeze"}
+    facts = {"interrupted": True, "signal": "SIGTERM", "diverged": ended, "final_return_per_seed": [0.9, 0.9]}
+    frozen = changed(run_folder, tmp_path / "frozen", freeze, **facts)
+    (found,) = data.read([frozen])
+    np.testing.assert_array_equal(found.final, [0.9, math.nan])
+    text = text_of(report.write([frozen]))
+    assert "before it was interrupted" in text
+    assert "It was frozen then, and the other 1 went on." in text
+    assert "1 of 2 seeds has no result and is left out of the mean" in text
+    assert "<dt>diverged</dt><dd>seed 4</dd>" in text
+    for odd in (None, [1], {"x": 3}, "4"):
+        odd = changed(run_folder, tmp_path / str(odd), diverged=odd)
+        assert "Diverged" not in text_of(report.write([odd]))
+
+
+def test_runs_on_other_settings_are_on_another_environment(run_folder, tmp_path):
+    def config(env="DeepSea-bsuite", **settings):
+        return runs.Config(env, "ppo", env_settings=settings)
+
+    alike = [config(), config(size=8), config(size=8, max_steps_in_episode=8)]
+    assert data.same_env(alike)
+    assert data._labels(alike) == ["PPO alone (1)", "PPO alone (2)", "PPO alone (3)"]
+    other = [config(), config(size=10, max_steps_in_episode=10)]
+    assert not data.same_env(other)
+    assert data._labels(other) == ["PPO alone on size 8", "PPO alone on size 10"]
+    other.append(config("CartPole-v1"))
+    assert data._labels(other)[1:] == ["PPO alone on DeepSea-bsuite, size 10", "PPO alone on CartPole-v1"]
+    shorter = changed(run_folder, tmp_path / "x", {"env_settings": {"size": 4, "max_steps_in_episode": 3}})
+    text = text_of(report.write([run_folder, shorter], tmp_path / "two.html"))
+    assert "The runs are on environments that differ." in text
+    assert "PPO + RND on max_steps_in_episode 3" in text
+    assert "share of pairs of runs" not in text
+
+
+def test_runs_of_other_lengths_are_said_to_be(run_folder, tmp_path):
+    longer = changed(run_folder, tmp_path / "x", env_steps=1_000_000)
+    text = text_of(report.write([run_folder, longer], tmp_path / "two.html"))
+    steps = runs.read_summary(run_folder)["env_steps"]
+    assert f"But they took {steps} to 1,000,000 steps per seed" in text
+    assert verdicts.unequal([7, 7]) == ""
+
+
+def test_what_is_solved_is_known_of_a_task_s_own_settings():
+    def known(env, **settings):
+        config = runs.Config(env, "ppo", env_settings=settings)
+        return verdicts.target(data.Run(None, "", config, {}, None, None, {}, None, runs.build(config)))
+
+    assert known("CartPole-v1").solved == known("CartPole-v1", max_steps_in_episode=500).solved == 475
+    assert known("CartPole-v1", max_steps_in_episode=200).solved is None
+    assert known("DeepSea-bsuite", size=20, max_steps_in_episode=20).solved == 0.5
+    assert known("DeepSea-bsuite", size=4).solved is None
+    rooms = {"pos_fixed": [1, 1], "goal_fixed": [11, 11], "fail_prob": 0.0, "max_steps_in_episode": 40}
+    assert known("FourRooms-misc", **rooms).solved == 0.5
+    assert known("FourRooms-misc").solved is None
+    # Of Chain's N + 7 steps, N - 2 lead to the end, and each other one pays 1.
+    assert known("Chain-v0").best == pytest.approx(10)
+    assert known("Chain-v0", max_steps_in_episode=12).best == pytest.approx(12 - 8)
+
+
+def test_a_curve_that_ended_has_no_value_in_later_rows():
+    def one(last):
+        steps = np.linspace(last / 200, last, 200)
+        return data.Curve(steps, *[np.full(200, last)] * 3, [])
+
+    short, long = lines(short=[1.0], long=[1.0])
+    table = figures._curve_table([(short, one(100_000.0)), (long, one(1_000_000.0))])
+    assert [row[1] for row in table.rows] == ["–"] * 8
+    table = figures._curve_table([(short, one(990_000.0)), (long, one(1_000_000.0))])
+    assert [row[1] for row in table.rows] == ["990,000"] * 7 + ["–"]
+    table = figures._curve_table([(short, one(999_000.0)), (long, one(1_000_000.0))])  # as of whole updates
+    assert table.rows[-1] == ["1,000,000", "999,000", "1,000,000"]
+
+
+def test_the_command_keeps_what_a_run_was_to_do_with_its_folder():
+    config = runs.Config("CartPole-v1", "ppo", if_diverged="freeze", keep=5, save_seconds=0.5)
+    assert commands.train(config).endswith("--seed 0 --save-seconds 0.5 --keep 5 --if-diverged freeze")
+    assert commands.train(runs.Config("CartPole-v1", "ppo")).endswith("--seed 0")
+
+
+def test_level_with_the_best_are_intervals_with_zero():
+    """By the runs as they were ranked, and only those that came as far."""
+    best = pd.DataFrame({"config_id": [3, 1, 2, 0]})
+    scores = {3: [10.0, 11, 12], 1: [9.0, 10, 11], 2: [0.0, 0.1, 0.2], 0: [-5.0, -5.1, -5.2]}
+    scores = {number: np.asarray(one) for number, one in scores.items()}
+    assert "1 of the other 3 cannot be told apart" in sweep_page._how_sure(best, scores)
+    rungs = best.assign(rung=[2, 2, 1, 1])
+    scores[2] = np.array([9.0, 10, 11])
+    text = sweep_page._how_sure(rungs, scores)
+    assert "1 of the other 1 cannot be told apart" in text
+    assert "The 2 that were stopped early are not among these." in text
+    assert "No other configuration came as far" in sweep_page._how_sure(best.assign(rung=[2, 1, 1, 1]), scores)
+    assert "leaves out zero" in sweep_page._how_sure(best.iloc[[0, 3]], scores)
+
+
+@pytest.mark.filterwarnings("ignore:Precision loss")
+def test_a_sweep_that_diverged_is_compared_as_it_is_ranked(sweep_folder, tmp_path):
+    """The runs of three of four configurations diverged: they are the worst, and level with nobody by a high return."""
+    folder = tmp_path / "x"
+    shutil.copytree(sweep_folder, folder, ignore=shutil.ignore_patterns("*.html"))
+    for path in metrics.parts(folder):
+        part = pd.read_parquet(path)
+        own = part["config_id"] == 0
+        part["episode_return"] = np.where(own, 50.0 + part["seed"] / 10, 49.0 + part["seed"])
+        part["num_episodes"] = 1.0
+        part.loc[~own & (part["seed"] == 1), "value_loss"] = math.nan
+        files.write_table(path, part)
+    text = text_of(report.write([folder]))
+    found = sweeps.read(folder).scored().groupby("config_id")["final_return"].apply(list)
+    own, *others = (found[number] for number in (0, 1, 2, 3))
+    level = sum(ttest_ind(own, one, equal_var=False).confidence_interval()[0] <= 0 for one in others)
+    said = f"{level} of the other 3 cannot" if level else "each of the other 3 leaves out zero"
+    assert said in text
+    assert "3 runs, which count as the worst of all" in text
+
+
+def test_a_sweep_is_ranked_by_its_objectives(sweep_folder, tmp_path):
+    """No episode ends in it, and the least entropy is best."""
+    folder = tmp_path / "x"
+    shutil.copytree(sweep_folder, folder, ignore=shutil.ignore_patterns("*.html"))
+    plan = folders.read(folder, "sweep.json")
+    runs.write_json(folder / "sweep.json", plan | {"objectives": ["min:entropy", "value_loss"]})
+    for path in metrics.parts(folder):
+        part = pd.read_parquet(path)
+        part[["episode_return", "num_episodes"]] = math.nan, 0.0
+        part["entropy"] = 10.0 - part["config_id"] + 0.1 * part["seed"]
+        part["value_loss"] = np.where(part["config_id"] == 2, 1.0, 5.0)
+        files.write_table(path, part)
+    text = text_of(report.write([folder]))
+    labels = "learning_rate {}, activation {}"
+    last = sweeps.read(folder).runs().set_index("config_id").loc[3].iloc[0]
+    rate, activation = f"{last['algo.learning_rate']:.4g}", last["algo.activation"]
+    assert f"<strong>Best</strong> {labels.format(rate, activation)}: mean entropy 7.05" in text
+    assert "1 configuration that no other beats: means over seeds" in text
+    assert "by entropy, the lower the better and value loss" in text
+    assert "The share of the variance of the entropy" in text
+    for path in metrics.parts(folder):
+        part = pd.read_parquet(path)
+        part["value_loss"] = part["config_id"].map(float)
+        part["entropy"] = part["config_id"].map(float)
+        files.write_table(path, part)
+    assert "4 configurations that no other beats: means over seeds" in text_of(report.write([folder]))
+    for odd in (3, ["min:x"], [1], "entropy"):
+        runs.write_json(folder / "sweep.json", plan | {"objectives": odd})
+        with pytest.raises(SettingError):
+            report.write([folder])
 
 
 def test_the_first_tenth_is_each_seed_s_own_start():
@@ -207,6 +421,7 @@ def test_the_first_tenth_is_each_seed_s_own_start():
 def test_numbers(value, shown):
     assert numbers.number(value) == shown
     assert numbers.interval(1.0, -1e-6, 2.0) == "1 [0, 2]"
+    assert numbers.interval(1.0, -math.inf, math.inf) == "1"
 
 
 def test_memory_is_shown_where_it_is_known():
@@ -235,7 +450,7 @@ def opened(browser):
     """Open a page from its file, fail at what the console says, and at whatever else is loaded."""
     wrong, contexts = [], []
 
-    def open_page(path, **settings):
+    def open_page(path, *, drawn=True, **settings):
         contexts.append(browser.new_context(**settings))
         page = contexts[-1].new_page()
         page.on("console", lambda said: said.type in ("error", "warning") and wrong.append(said.text))
@@ -243,6 +458,8 @@ def opened(browser):
         page.on("request", lambda request: wrong.append(request.url) if not request.url.startswith("data:") else None)
         page.goto(path.as_uri())
         assert wrong.pop(0) == path.as_uri()
+        if not drawn:
+            return page
         page.locator("details.group > summary").evaluate_all("all => all.forEach(one => one.click())")
         page.evaluate("() => dispatchEvent(new Event('beforeprint'))")  # draws what is below the screen, too
         for plot in page.locator(".plot").all():
@@ -278,6 +495,32 @@ def test_a_browser_draws_a_run_and_its_controls_work(opened, run_folder, tmp_pat
     page.locator("[data-copy]").first.click()
     page.locator("figure details summary").first.click()
     assert page.locator("figure details table").first.is_visible()
+
+
+def test_a_zoom_moves_the_curves_that_are_drawn_later(opened, run_folder):
+    """Those of a group that is folded, and of what is below the screen; not once the zoom was reset."""
+    page = opened(report.write([run_folder]), drawn=False)
+    page.locator("figure.wide .plot[data-drawn='done']").wait_for(state="attached", timeout=60_000)
+    page.evaluate(
+        """() => {
+        const range = document.querySelector("figure.wide .plot").view.model.x_range;
+        range.have_updated_interactively = true; // as Bokeh's own tools say
+        range.setv({ start: 40, end: 80 });
+    }"""
+    )
+    last = page.locator("details.group .plot[id^='curve-']")
+    assert last.first.get_attribute("data-drawn") is None
+    page.locator("details.group > summary").evaluate_all("all => all.forEach(one => one.click())")
+    page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+    plots = page.locator(".plot[id^='curve-']")
+    for plot in plots.all():
+        plot.locator("xpath=self::*[@data-drawn='done']").wait_for(state="attached", timeout=60_000)
+    page.wait_for_timeout(500)  # Bokeh paints, and would fit the range to the data
+    code = "all => all.map((one) => [one.view.model.x_range.start, one.view.model.x_range.end])"
+    assert plots.evaluate_all(code) == [[40, 80]] * plots.count()
+    page.get_by_role("button", name="reset zoom").click()
+    page.wait_for_timeout(500)
+    assert [40, 80] not in plots.evaluate_all(code)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

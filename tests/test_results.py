@@ -97,6 +97,72 @@ def test_importance_of_drawn_values():
     assert found["b"] < 0.05
 
 
+def test_fields_that_do_nothing_explain_nothing():
+    """Sixteen draws of three fields and noise: of the raw shares, (k - 1) / (n - 1) = 4 / 15 each is chance.
+
+    The part less chance is 1 - (1 - R²) (n - 1) / (n - k), the adjusted R² of a regression on a field's five bins.
+    """
+    found = []
+    for number in range(40):
+        generator = np.random.default_rng(number)
+        drawn = [dict(zip("abc", one, strict=True)) for one in generator.random((16, 3)).tolist()]
+        noise = iter(generator.normal(size=16 * 20))
+        data = frame(lambda one, seed, noise=noise: next(noise), drawn, seeds=1, updates=19)
+        shares = Sweep(data, list("abc")).importance()
+        returns = data.loc[data["update"] == 19, "episode_return"].to_numpy()
+        for name in "abc":
+            bins = np.repeat(np.arange(5), [4, 3, 3, 3, 3])[np.argsort(np.argsort([one[name] for one in drawn]))]
+            dummies = np.eye(5)[bins]
+            left = returns - dummies @ np.linalg.lstsq(dummies, returns, rcond=None)[0]
+            adjusted = 1 - (left @ left / (16 - 5)) / (returns.var(ddof=1))
+            assert shares[name] == pytest.approx(max(adjusted, 0.0), abs=1e-9)
+            found.append(shares[name])
+    assert np.mean(found) < 0.14
+
+
+def test_importance_on_a_grid_is_less_the_noise_over_seeds():
+    """Three levels of each: a field that does nothing would explain two noise variances of a mean over four seeds."""
+    grid = [{"a": a, "b": b} for a in (0.0, 1.0, 2.0) for b in (0.0, 1.0, 2.0)]
+    noise = np.random.default_rng(3).normal(size=(9, 4))
+    data = frame(lambda one, seed: 2 * one["a"] + noise[int(3 * one["a"] + one["b"]), seed], grid)
+    means = (2 * np.repeat([0.0, 1.0, 2.0], 3) + noise.mean(1)).reshape(3, 3)
+    by_chance, total = 2 * noise.var(axis=1, ddof=1).mean() / 4, ((means - means.mean()) ** 2).sum()
+    between = [3 * ((means.mean(axis) - means.mean()) ** 2).sum() for axis in (1, 0)]
+    shares = Sweep(data, ["a", "b"]).importance()
+    np.testing.assert_allclose([shares["a"], shares["b"]], np.clip((np.array(between) - by_chance) / total, 0, None))
+    # With one seed what a + b leaves stands for the noise, on 8 - 2 - 2 degrees of freedom.
+    one, means = data[data["seed"] == 0], (2 * np.repeat([0.0, 1.0, 2.0], 3) + noise[:, 0]).reshape(3, 3)
+    total = ((means - means.mean()) ** 2).sum()
+    between = np.array([3 * ((means.mean(axis) - means.mean()) ** 2).sum() for axis in (1, 0)])
+    by_chance = 2 * (total - between.sum()) / 4
+    shares = Sweep(one, ["a", "b"]).importance()
+    np.testing.assert_allclose([shares["a"], shares["b"]], np.clip((between - by_chance) / total, 0, None))
+
+
+def test_importance_says_nothing_where_chance_cannot_be_told():
+    fields = [{"a": value} for value in (0.0, 1.0, 2.0)]
+    data = frame(lambda one, seed: one["a"] + 0.1 * seed, fields)
+    assert Sweep(data[data["seed"] == 0], ["a"]).importance().isna().all()
+    assert Sweep(data, ["a"]).importance()["a"] == pytest.approx(1 - 2 * (np.var([0, 0.1, 0.2, 0.3], ddof=1) / 4) / 2)
+
+
+def test_by_another_objective():
+    """Low is best after ``min:``, and what is missing counts as the highest."""
+    data = frame(lambda one, seed: np.nan, GRID, num_episodes=0)
+    data = data.assign(entropy=3 * data["a"] + data["b"] + data["seed"])
+    data.loc[(data["config_id"] == 0) & (data["seed"] == 3), "value_loss"] = np.nan
+    found = Sweep(data, ["a", "b"])
+    best = found.best(objective="min:entropy")
+    assert list(best["config_id"]) == [1, 0, 2, 3, 4, 5]
+    np.testing.assert_allclose(best["entropy"].head(2), [2.5, (0 + 1 + 2 + 10) / 4])
+    assert ((best["low"] < best["entropy"]) & (best["entropy"] < best["high"])).all()
+    assert list(found.importance("min:entropy").index) == ["a", "b"]
+    assert list(found.sensitivity("a", "entropy").columns) == ["value", "entropy", "low", "high", "runs"]
+    assert found.scored("min:entropy")["entropy"].notna().all()
+    with pytest.raises(SettingError, match="no run has a final return"):
+        found.best()
+
+
 def test_sensitivity_averages_over_the_rest():
     found = Sweep(frame(lambda one, seed: one["a"] ** 2 + one["b"], GRID), ["a", "b"]).sensitivity("a")
     assert list(found["value"]) == [0.0, 1.0, 2.0]

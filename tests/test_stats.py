@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy.stats import binomtest, mannwhitneyu, norm, trim_mean
+from scipy.stats import binomtest, mannwhitneyu, norm, trim_mean, ttest_1samp, ttest_ind
 
 from purejaxrl import stats
 
@@ -113,3 +113,30 @@ def test_pairs_with_missing_values():
 def test_wilson_against_scipy(successes, trials):
     known = binomtest(successes, trials).proportion_ci(method="wilson")
     np.testing.assert_allclose(stats.wilson_interval(successes, trials), known, atol=1e-7)
+
+
+@pytest.mark.parametrize("sizes", [(2, 2), (3, 8), (20, 5)])
+def test_t_intervals_against_scipy(sizes):
+    x, y = (np.random.default_rng(8 + i).normal(i, 1.0 + 3 * i, size) for i, size in enumerate(sizes))
+    known = ttest_1samp(x, 0.0).confidence_interval(0.9)
+    np.testing.assert_allclose(stats.t_interval(np.append(x, np.nan), level=0.9), [x.mean(), *known])
+    known = ttest_ind(x, y, equal_var=False).confidence_interval(0.9)
+    np.testing.assert_allclose(stats.welch_interval(x, np.append(y, np.nan), level=0.9), [x.mean() - y.mean(), *known])
+
+
+def test_one_seed_has_no_bounds():
+    assert stats.t_interval(np.array([3.0, np.nan])) == (3.0, -np.inf, np.inf)
+    assert stats.welch_interval(np.array([3.0]), np.array([1.0, 2.0, 3.0])) == (1.0, -np.inf, np.inf)
+    assert np.isnan(stats.t_interval(np.array([np.nan]))).all()
+    assert np.isnan(stats.welch_interval(np.array([np.nan]), np.array([1.0, 2.0]))).all()
+    assert stats.welch_interval(np.array([3.0, 3.0]), np.array([1.0, 1.0])) == (2.0, 2.0, 2.0)
+
+
+@pytest.mark.parametrize("num_seeds", [2, 3, 5, 8])
+def test_t_intervals_cover_as_they_say_however_few_seeds(num_seeds):
+    """Of normals; a percentile bootstrap of three covers 71 % of them."""
+    x, y = np.random.default_rng(9).normal(0.0, 1.0, (2, 2000, num_seeds))
+    found = np.array([stats.t_interval(one) for one in x])
+    assert 0.93 < ((found[:, 1] < 0) & (found[:, 2] > 0)).mean() < 0.97
+    found = np.array([stats.welch_interval(one, 1.0 + 4.0 * other) for one, other in zip(x, y, strict=True)])
+    assert 0.93 < ((found[:, 1] < -1) & (found[:, 2] > -1)).mean() < 0.98

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ def train(config: runs.Config) -> str:
         words += flags(config, kind)
     words += [f"--total-steps {config.total_steps}", f"--num-envs {config.num_envs}"]
     words += [f"--seeds {config.seeds}", f"--seed {config.seed}", *(["--visits"] if config.visits else [])]
+    defaults = {field.name: field.default for field in dataclasses.fields(runs.Config)}
+    for name in ("save_seconds", "keep", "if_diverged"):
+        if (value := getattr(config, name)) != defaults[name]:
+            words.append(f"--{name.replace('_', '-')} {shlex.quote(str(value))}")
     return " ".join(words)
 
 
@@ -29,13 +34,30 @@ def flags(config: runs.Config, kind: str) -> list[str]:
     """Those settings of a component that differ from its defaults, as flags."""
     settings = getattr(config, f"{kind}_settings")
     if kind == "env":
-        constructor = runs.envs.constructor_settings(config.env)
-        given = {name: value for name, value in settings.items() if name in constructor}
-        return _differing(kind, settings, runs.envs.settings(config.env, **given) | constructor)
+        return _differing(kind, settings, _env_defaults(config))
     if kind == "algo":
         return _differing(kind, settings, dataclasses.asdict(runs.make_learner(config.algo, {})))
     expression = expressions.parse(config.bonus)
     return [] if expression is None else _differing(kind, settings, expressions.settings_class(expression)())
+
+
+def _env_defaults(config: runs.Config) -> dict[str, Any]:
+    """The defaults of an environment's settings, of which some follow from the constructor's arguments that it has."""
+    constructor = runs.envs.constructor_settings(config.env)
+    return env_settings(config.env, {n: v for n, v in config.env_settings.items() if n in constructor}) | constructor
+
+
+def chosen(config: runs.Config) -> list[str]:
+    """The names of the environment's settings that are not the defaults."""
+    defaults = _env_defaults(config)
+    return [name for name, value in config.env_settings.items() if not equal(value, defaults[name])]
+
+
+def env_settings(env: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that an environment is made with: what is given, and what the rest is by default under that."""
+    constructor = runs.envs.constructor_settings(env)
+    own = {name: value for name, value in given.items() if name in constructor}
+    return runs.envs.settings(env, **own) | dict(given)
 
 
 def _differing(prefix: str, settings: dict[str, Any], defaults: Any) -> list[str]:
@@ -46,7 +68,7 @@ def _differing(prefix: str, settings: dict[str, Any], defaults: Any) -> list[str
         flag = f"--{prefix}.{name.replace('_', '-')}"
         if isinstance(value, dict) and dataclasses.is_dataclass(default):
             found += _differing(f"{prefix}.{name}", value, default)
-        elif _equal(value, default):
+        elif equal(value, default):
             continue
         elif isinstance(value, bool):
             found.append(flag if value else f"--{prefix}.no-{name.replace('_', '-')}")
@@ -56,8 +78,8 @@ def _differing(prefix: str, settings: dict[str, Any], defaults: Any) -> list[str
     return found
 
 
-def _equal(value: Any, default: Any) -> bool:
-    """Whether JSON's value is the default, which may be a tuple or an array."""
+def equal(value: Any, default: Any) -> bool:
+    """Whether JSON's value is this one, which may be a tuple or an array."""
     return bool(np.array_equal(value, default))
 
 

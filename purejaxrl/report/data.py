@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from purejaxrl import expressions, files, metrics, runs, stats
+from purejaxrl.report import commands
 from purejaxrl.report.style import COLOURS
 from purejaxrl.types import SettingError
 
@@ -35,7 +36,8 @@ class Run:
     config: runs.Config
     summary: dict[str, Any]
     frame: Frame
-    final: np.ndarray  # [num_seeds], the mean return of the last tenth
+    final: np.ndarray  # [num_seeds], the mean return of the last tenth; NaN: no episode ended, or it diverged
+    diverged: dict[int, str]  # by seed, what was not finite and when
     visits: Any  # int [num_seeds, num_cells], or None
     parts: runs.Components
 
@@ -72,12 +74,13 @@ def read(folders: Sequence[Path]) -> list[Run]:
     for folder in folders:
         files.check_contents(folder)
     configs = [runs.read_config(folder) for folder in folders]
-    found = []
-    for folder, config, label in zip(folders, configs, _labels(configs), strict=True):
-        parts, summary = runs.build(config), runs.read_summary(folder)
+    built, found = [runs.build(config) for config in configs], []
+    for folder, config, parts, label in zip(folders, configs, built, _labels(configs), strict=True):
+        summary = runs.read_summary(folder)
         visits = _visits(folder / "visits.npz", config, parts.cells)
-        final = _final(folder, config, summary)
-        found.append(Run(folder, label, config, summary, _frame(folder), final, visits, parts))
+        final, diverged = _final(folder, config, summary), _diverged(config, summary)
+        final = np.where(np.isin(config.seed_numbers, list(diverged)), math.nan, final)
+        found.append(Run(folder, label, config, summary, _frame(folder), final, diverged, visits, parts))
     return found
 
 
@@ -91,14 +94,34 @@ def series(labels: Sequence[str], frames: Sequence[Frame], finals: Sequence[np.n
     ]
 
 
+def same_env(configs: Sequence[runs.Config]) -> bool:
+    """Whether these runs are on one environment: one id, and the same of all its settings."""
+    return len({config.env for config in configs}) == 1 and not _differing(configs)
+
+
+def _differing(configs: Sequence[runs.Config]) -> list[str]:
+    """The environment settings, of those that are no defaults, in which runs on one id differ."""
+    if len({config.env for config in configs}) == len(configs):
+        return []
+    known = [(config.env, commands.env_settings(config.env, config.env_settings)) for config in configs]
+    pairs = [(one, other) for (env, one), (of, other) in itertools.combinations(known, 2) if env == of]
+    names = dict.fromkeys(name for config in configs for name in commands.chosen(config))
+    return [
+        name
+        for name in names
+        if any(name in one and not commands.equal(one[name], other.get(name)) for one, other in pairs)
+    ]
+
+
 def _labels(configs: list[runs.Config]) -> list[str]:
-    """Algorithm and bonus, with the environment where it differs, numbered where that is not enough."""
-    names = []
+    """Algorithm and bonus, with the environment and its settings where they differ, else numbered."""
+    names, several, differing = [], len({config.env for config in configs}) > 1, _differing(configs)
     for config in configs:
         learner, bonus = runs.make_learner(config.algo, {}), expressions.parse(config.bonus)
-        names.append(type(learner).__name__ + (" alone" if bonus is None else f" + {bonus}"))
-    if len({config.env for config in configs}) > 1:
-        names = [f"{name} on {config.env}" for name, config in zip(names, configs, strict=True)]
+        name = type(learner).__name__ + (" alone" if bonus is None else f" + {bonus}")
+        settings = commands.env_settings(config.env, config.env_settings) if differing else {}
+        where = [config.env] * several + [f"{key} {settings[key]}" for key in differing if key in settings]
+        names.append(f"{name} on {', '.join(where)}" if where else name)
     return [
         name if names.count(name) == 1 else f"{name} ({names[: i + 1].count(name)})" for i, name in enumerate(names)
     ]
@@ -120,6 +143,13 @@ def _final(folder: Path, config: runs.Config, summary: dict[str, Any]) -> np.nda
     if len(values) != config.seeds or not all(isinstance(value, float) for value in values):
         raise SettingError(f"{folder / 'summary.json'} is damaged: a return of each seed is no number")
     return np.asarray(values)
+
+
+def _diverged(config: runs.Config, summary: dict[str, Any]) -> dict[int, str]:
+    """Of each seed that diverged what was not finite; nothing where the summary has nothing that can be read."""
+    found = summary.get("diverged")
+    found = found if isinstance(found, dict) else {}
+    return {seed: str(found[str(seed)]) for seed in config.seed_numbers if str(seed) in found}
 
 
 def _visits(path: Path, config: runs.Config, cells: Any) -> Any:

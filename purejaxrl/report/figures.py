@@ -96,9 +96,15 @@ def _curve_table(lines: Sequence[tuple[Series, Curve]]) -> Table:
         row = [whole(step)]
         for _, one in lines:
             at = int(np.searchsorted(one.steps, step, side="right")) - 1
-            row.append(interval(one.mean[at], one.low[at], one.high[at]) if at >= 0 else "–")
+            there = at >= 0 and step <= one.steps[-1] + _gap(one.steps)
+            row.append(interval(one.mean[at], one.low[at], one.high[at]) if there else "–")
         rows.append(row)
     return Table(["steps", *(series.label for series, _ in lines)], rows)
+
+
+def _gap(steps: np.ndarray) -> float:
+    """From one point of a curve to the next, on average: so far beyond its end its last value still stands."""
+    return float(steps[-1] - steps[0]) / max(len(steps) - 1, 1)
 
 
 def schedule(name: str, field: str, steps: np.ndarray, values: np.ndarray, lineage: np.ndarray, place: Series) -> Drawn:
@@ -205,25 +211,27 @@ def visits(name: str, title: str, grid: np.ndarray, top: int) -> Drawn:
     return Drawn(name, title, note, _item(plot, name), Table(["visits", "cells", "share"], table), height)
 
 
-def ranking(name: str, best: Frame, runs: Frame, labels: Sequence[str], colours: Sequence[str]) -> Drawn:
-    """Every configuration by its rank, with its interval, and each of its runs as a dot."""
-    title = "Final return of every configuration, best first"
+def ranking(name: str, metric: str, best: Frame, runs: Frame, labels: Sequence[str], colours: Sequence[str]) -> Drawn:
+    """Every configuration by its rank in a metric, with its interval, and each of its runs as a dot."""
+    words = metric.replace("_", " ")
+    title = f"{words[0].upper()}{words[1:]} of every configuration, best first"
     plot = _plot(320, "rank", title)
     ranks = np.arange(1, len(best) + 1)
     place = dict(zip(best["config_id"], ranks, strict=True))
-    data = {"rank": ranks, "mean": best["final_return"], "low": best["low"], "high": best["high"], "label": labels}
-    _intervals(plot, "rank", runs["config_id"].map(place), runs["final_return"], data, colours)
+    data = {"rank": ranks, "mean": best[metric], "low": best["low"], "high": best["high"], "label": labels}
+    _intervals(plot, "rank", runs["config_id"].map(place), runs[metric], data, colours, words)
     rows = [
         [whole(row[0]), label, interval(*row[1:])]
-        for label, *row in zip(labels, ranks, *(best[c] for c in ("final_return", "low", "high")), strict=True)
+        for label, *row in zip(labels, ranks, *(best[c] for c in (metric, "low", "high")), strict=True)
     ]
     note = "Means over seeds with 95 % intervals; dots are single runs."
-    table = Table(["rank", "configuration", "final return"], rows)
+    table = Table(["rank", "configuration", words], rows)
     return Drawn(name, title, note, _item(plot, name), table, 320, wide=True)
 
 
-def sensitivity(name: str, field: str, found: Frame, runs: Frame, share: float) -> Drawn:
-    """The final return by a field's values, on a logarithmic axis where they span more than a factor of 20."""
+def sensitivity(name: str, field: str, metric: str, found: Frame, runs: Frame, share: float) -> Drawn:
+    """A metric by a field's values, on a logarithmic axis where they span more than a factor of 20."""
+    measure = metric.replace("_", " ")
     values, numeric = found["value"], found["value"].dtype.kind in "iuf"
     title, words = field, [str(value) for value in values]
     kind: dict[str, Any] = {"x_axis_type": "log"} if numeric and _is_log(values) else {}
@@ -232,19 +240,19 @@ def sensitivity(name: str, field: str, found: Frame, runs: Frame, share: float) 
     plot = _plot(260, field, field, **kind)
     data = {
         "value": values if numeric else words,
-        "mean": found["final_return"],
+        "mean": found[metric],
         "low": found["low"],
         "high": found["high"],
     }
     data["label"] = [f"{field} {value:.4g}" if numeric else word for value, word in zip(values, words, strict=True)]
     at = runs[field] if numeric else runs[field].map(str)
-    _intervals(plot, "value", at, runs["final_return"], data, ["#0072b2"] * len(found), line=numeric)
+    _intervals(plot, "value", at, runs[metric], data, ["#0072b2"] * len(found), measure, line=numeric)
     rows = [
         [number(row[0]) if numeric else str(row[0]), interval(*row[1:4]), whole(row[4])]
-        for row in found[["value", "final_return", "low", "high", "runs"]].itertuples(index=False)
+        for row in found[["value", metric, "low", "high", "runs"]].itertuples(index=False)
     ]
-    note = f"Explains {100 * share:.0f} % of the variance alone."
-    table = Table([field, "final return", "runs"], rows)
+    note = f"Explains {100 * share:.0f} % of the variance alone." if math.isfinite(share) else ""
+    table = Table([field, measure, "runs"], rows)
     return Drawn(name, title, note, _item(plot, name), table)
 
 
@@ -254,10 +262,18 @@ def _is_log(values: Any) -> bool:
 
 
 def _intervals(
-    plot: Any, x: str, at: Any, returns: Any, data: dict[str, Any], colours: Sequence[str], *, line: bool = False
+    plot: Any,
+    x: str,
+    at: Any,
+    found: Any,
+    data: dict[str, Any],
+    colours: Sequence[str],
+    measure: str,
+    *,
+    line: bool = False,
 ) -> None:
     """Dots of all runs, and a mean with its interval for each row of `data`."""
-    dots = {"x": np.asarray(at), "y": _short(returns)}
+    dots = {"x": np.asarray(at), "y": _short(found)}
     plot.scatter("x", "y", source=_source(dots), size=5, color=GREY, alpha=0.45)
     arrays = {key: np.asarray(value) for key, value in data.items()} | {"colour": list(colours)}
     source = _source(arrays)
@@ -270,7 +286,7 @@ def _intervals(
     plot.add_layout(whisker)
     means = plot.scatter(x, "mean", source=source, size=9, color="colour")
     plot.add_tools(_hover([means], "<b>@label</b>"))
-    plot.yaxis.axis_label = "final return"
+    plot.yaxis.axis_label = measure
 
 
 def _hover(renderers: list[Any], first: str, last: str = "") -> HoverTool:

@@ -36,6 +36,8 @@ def interval(value: Any, low: Any, high: Any) -> str:
     """A mean with its interval, which one seed has none of."""
     if not math.isfinite(float(value)):
         return "–"
+    if not math.isfinite(float(low)) or not math.isfinite(float(high)):
+        return number(value)
     value, low, high = (number(one, _scale((value, low, high))) for one in (value, low, high))
     return value if low == high else f"{value} [{low}, {high}]"
 

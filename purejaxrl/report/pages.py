@@ -74,7 +74,9 @@ class Page:
     facts: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     compared: tuple[str, Table] | None = None
     best: tuple[str, Table] | None = None
+    front: tuple[str, Table] | None = None  # the Pareto set, of several objectives
     shares: list[tuple[str, float]] = dataclasses.field(default_factory=list)  # of the variance, by field
+    measure: str = "final return"  # whose variance that is
     stills: list[tuple[str, str]] = dataclasses.field(default_factory=list)  # alternative text, PNG in base 64
     films: list[Film] = dataclasses.field(default_factory=list)
     numbers: Table | None = None

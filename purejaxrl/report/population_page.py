@@ -153,7 +153,7 @@ def _better(scores: np.ndarray, member: int) -> Verdict:
         who, values = f"Member {member} is best: its mean return", [number(one[0]) for one in (best, start, end)]
     else:
         who = f"The best members of {len(scores)} populations: their mean return"
-        values = [interval(*(float(bound) for bound in stats.mean_interval(one))) for one in (best, start, end)]
+        values = [interval(*stats.t_interval(one)) for one in (best, start, end)]
     text = f"{who} in the last interval is {values[0]}. The median member's was {values[1]} in the first interval "
     text += f"and is {values[2]} in the last."
     if not np.isfinite(start).any():

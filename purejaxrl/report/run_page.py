@@ -25,12 +25,17 @@ def page(folders: Sequence[Path], *, films: bool, progress: Progress) -> pages.P
     """
     found = data.read(folders)
     lines = _series(found)
-    judged = [verdicts.learned(run, one) for run, one in zip(found, lines, strict=True)]
+    pairs = zip(found, lines, strict=True)
+    judged = [said for run, one in pairs for said in (verdicts.learned(run, one), *verdicts.diverged(run, one))]
     groups, returns = pages.curve_groups(lines, data.columns([run.frame for run in found]))
     maps, pictures = _maps(found)
     envs = list(dict.fromkeys(_env(run) for run in found))
-    same = len({run.config.env for run in found}) == 1
+    same = data.same_env([run.config for run in found])
     text, rows = verdicts.comparison(lines) if same else ("", [])
+    if not same:
+        judged.append(verdicts.Verdict("Not compared", "open", "The runs are on environments that differ."))
+    elif rows:
+        text += verdicts.unequal([run.summary["env_steps"] for run in found])
     header = ["", "the best one's return is higher by", "share of pairs of runs in which it is higher"]
     facts = [_numbers(run) for run in found]
     names = dict.fromkeys(name for row in facts for name in row)
@@ -77,13 +82,23 @@ def _env(run: Run) -> str:
 def _facts(run: Run) -> dict[str, str]:
     """The numbers that stand out."""
     facts = _numbers(run)
-    names = ("solved", "best episode", "cells visited", "steps per second", "training", *memory(run.summary))
+    names = (
+        "diverged",
+        "solved",
+        "best episode",
+        "cells visited",
+        "steps per second",
+        "training",
+        *memory(run.summary),
+    )
     return {name: facts[name] for name in names if name in facts}
 
 
 def _numbers(run: Run) -> dict[str, str]:
     best, known = run.frame["episode_return_max"].to_numpy(float), verdicts.target(run)
     rows = {"seeds": whole(run.config.seeds), "steps per seed": whole(run.summary["env_steps"])}
+    if run.diverged:
+        rows["diverged"] = f"seed{'s' * (len(run.diverged) > 1)} {', '.join(map(str, run.diverged))}"
     if known.solved is not None:
         rows["solved"] = verdicts.solve_rate(run.final, known.solved)
         rows["solved is a return above"] = number(known.solved)

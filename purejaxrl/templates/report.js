@@ -7,7 +7,7 @@
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   const places = [...document.querySelectorAll(".plot")]; // each with Bokeh's `view`, once it is drawn
   const views = () => places.flatMap((place) => place.view ?? []);
-  let syncing = false;
+  let syncing = false, zoom = null; // the steps that are zoomed to; null where each figure shows all of its own
 
   const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
 
@@ -38,16 +38,22 @@
     }
   }
 
-  // Curves share their axis of steps: who zooms into one looks at the same time in all.
+  // Curves share their axis of steps: who zooms into one looks at the same time in all, those drawn later included.
+  function look(range, to, byHand) {
+    range.have_updated_interactively = byHand; // then Bokeh does not fit it to the data again
+    range.setv({ start: to.start, end: to.end });
+  }
+
   function link(place) {
     const range = place.view.model.x_range;
+    if (zoom) look(range, zoom, true);
     range.change.connect(() => {
       if (syncing) return;
       syncing = true;
+      const byHand = range.have_updated_interactively;
+      zoom = byHand ? { start: range.start, end: range.end } : null;
       for (const other of places) {
-        if (other !== place && other.view && other.id.startsWith("curve-")) {
-          other.view.model.x_range.setv({ start: range.start, end: range.end });
-        }
+        if (other !== place && other.view && other.id.startsWith("curve-")) look(other.view.model.x_range, range, byHand);
       }
       syncing = false;
     });
@@ -81,6 +87,7 @@
   }
   document.querySelector("[data-reset]")?.addEventListener("click", () => {
     syncing = true; // each resets to what it has itself
+    zoom = null;
     views().forEach((view) => view.reset());
     syncing = false;
   });
