@@ -833,7 +833,7 @@ def _end(command: Any, out: Path, summary: dict[str, Any]) -> None:
     shown = "no episode ended in the last tenth" if final is None else f"mean final return {final:.4g}"
     silent = sum(not math.isfinite(value) for value in summary["final_return_per_seed"])
     if silent and final is not None:
-        shown += f" ({silent} without an episode that ended in the last tenth)"
+        shown += f" ({silent} without one: no episode ended in the last tenth, or a return was not finite)"
     say(
         f"{out}: {shown} over {seeds} seed{'s' * (seeds > 1)}, {summary['env_steps']:,} steps each, "
         f"{summary['steps_per_second']:,.0f} steps/s, {summary['run_seconds']:.1f} s after "
@@ -859,7 +859,6 @@ def _code(signal: str | None) -> int:
 
 
 def _sweep(command: Sweep) -> None:
-
     from purejaxrl import envs, processes, runs, search, sweeps, trackers
     from purejaxrl.types import SettingError
 
