@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import inspect
 import json
 import math
@@ -923,17 +924,16 @@ def _show_sweep(found: Any, out: Path, command: Sweep) -> None:
       SettingError: where no run has a value of one of them.
     """
     objectives = () if command.objectives == Sweep.objectives else command.objectives
+    find = functools.partial(found.pareto, *objectives) if objectives else found.best
     if command.json:
         content: dict[str, Any] = {"out": str(out), "complete": found.complete}
         try:
-            best = found.pareto(*objectives) if objectives else found.best()
-            content["best"] = _records(best)
-            if not objectives:
-                content["importance"] = found.importance().to_dict()
+            content["best"] = _records(find())
+            content |= {} if objectives else {"importance": found.importance().to_dict()}
         finally:
             _print_json(content)
         return
-    best = found.pareto(*objectives) if objectives else found.best()
+    best = find()
     if objectives:
         title = f"{len(best)} configuration{'s' * (len(best) > 1)} that no other beats: means over seeds"
         _show_table(title, best)
