@@ -145,9 +145,10 @@ def _deepsea(results: Frame) -> Figure:
     seconds.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
     seconds.yaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:,g}"))
     seconds.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    ticks = sizes[:: -(-len(sizes) // 7)]  # so that they do not touch
     for axes in (episodes, rate, seconds):
         axes.set_xlabel("size N")
-        axes.set_xticks(sizes, [str(size) for size in sizes])
+        axes.set_xticks(ticks, [str(size) for size in ticks])
         axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     episodes.legend(frameon=False, fontsize=9, loc="best")
     return figure
