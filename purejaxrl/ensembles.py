@@ -12,7 +12,7 @@ from purejaxrl import exploration, networks
 from purejaxrl.types import Array, PyTree, Spec
 
 
-class Hypermodel(nn.Module):
+class HyperEnsemble(nn.Module):
     """All members in one network: ``[num_members, num_actions]`` of one observation.
 
     Member k's values are μ + wᵀξₖ, a linear hypermodel (Li et al. 2024, arXiv:2402.10228) at a fixed index ξₖ in
@@ -30,20 +30,19 @@ class Hypermodel(nn.Module):
         index = jax.random.normal(jax.random.key(0), (self.num_members, self.index_size))
         index -= index.mean(0)  # so that the members' mean is μ
         index /= jnp.sqrt(jnp.square(index).sum(-1).mean())
-        x = networks.Torso(self.hidden, "relu", self.layer_norm)(obs)
-        found = networks.Dense(self.num_actions * (1 + self.index_size), 1.0)(x).reshape(self.num_actions, -1)
+        found = networks.hypermodel(obs, self.num_actions, self.index_size, self.hidden, layer_norm=self.layer_norm)
         return found[:, 0] + index @ found[:, 1:].T
 
 
 def init(network: Any, keys: Array, num_members: int, spec: Spec) -> tuple[PyTree, PyTree, Array]:
     """Members and as many priors, leaves ``[num_members, ...]``, and what makes the priors' standard deviation 1.
 
-    A :class:`Hypermodel` holds its members itself: leaves ``[1, ...]``. Three `keys`: of the members, of the priors,
+    A :class:`HyperEnsemble` holds its members itself: leaves ``[1, ...]``. Three `keys`: of the members, of the priors,
     and of the observations on which the deviation is taken.
     """
     params_key, prior_key, example_key = keys
     members = jax.vmap(lambda key: networks.init(network, key, spec.example_obs()))
-    count = 1 if isinstance(network, Hypermodel) else num_members
+    count = 1 if isinstance(network, HyperEnsemble) else num_members
     params, prior = (members(jax.random.split(key, count)) for key in (params_key, prior_key))
     some = networks.random_inputs(example_key, spec.example_obs(), 64)
     return params, prior, gain(network, prior, some)
@@ -57,7 +56,7 @@ def gain(network: Any, prior: PyTree, obs: PyTree) -> Array:
 def values(network: Any, params: PyTree, obs: PyTree) -> Array:
     """Action values of every member for ``obs [B, ...]``, ``[num_members, B, num_actions]``."""
     found = jax.vmap(lambda params: jax.vmap(lambda obs: network.apply(params, obs))(obs))(params)
-    return jnp.swapaxes(found[0], 0, 1) if isinstance(network, Hypermodel) else found
+    return jnp.swapaxes(found[0], 0, 1) if isinstance(network, HyperEnsemble) else found
 
 
 def prior_values(network: Any, prior: PyTree, obs: PyTree) -> Array:
@@ -66,7 +65,7 @@ def prior_values(network: Any, prior: PyTree, obs: PyTree) -> Array:
     Without the mean of a hypermodel's: that would be no doubt but a prejudice, and what is not seen cannot correct it.
     """
     found = values(network, prior, obs)
-    return found - found.mean(0) if isinstance(network, Hypermodel) else found
+    return found - found.mean(0) if isinstance(network, HyperEnsemble) else found
 
 
 def act(

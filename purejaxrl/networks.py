@@ -355,6 +355,14 @@ class QNetwork(nn.Module):
         return q if self.num_atoms else q[:, 0]
 
 
+def hypermodel(
+    obs: Any, num_actions: int, index_size: int, hidden: Sequence[int], *, layer_norm: bool = False
+) -> Array:
+    """``[num_actions, 1 + index_size]`` of one observation: the mean μ, then w, for each action; within a module."""
+    x = Torso(hidden, "relu", layer_norm)(obs)
+    return Dense(num_actions * (1 + index_size), 1.0)(x).reshape(num_actions, -1)
+
+
 def from_setting(network: Any, default: Callable[[], Any]) -> Any:
     """The network that a setting asks for: a flax module, an ``(init, apply)`` pair, or None for the default."""
     if network is None:

@@ -65,9 +65,10 @@ class BootPQN(struct.PyTreeNode):
 
     def init(self, key: Array, spec: Spec) -> BootPQNState:
         num_actions, shape = int(spec.action_space.n), {"hidden": self.hidden, "layer_norm": self.layer_norm}
-        network = networks.QNetwork(num_actions, **shape)
         if self.index_size:
-            network = ensembles.Hypermodel(self.num_members, num_actions, self.index_size, **shape)
+            network = ensembles.HyperEnsemble(self.num_members, num_actions, self.index_size, **shape)
+        else:
+            network = networks.QNetwork(num_actions, **shape)
         params, prior, gain = ensembles.init(network, jax.random.split(key, 3), self.num_members, spec)
         return BootPQNState(
             params=params,

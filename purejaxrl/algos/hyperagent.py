@@ -44,8 +44,7 @@ class Hypermodel(nn.Module):
 
     @nn.compact
     def __call__(self, obs: Any) -> Array:
-        x = networks.Torso(self.hidden, "relu")(obs)
-        return networks.Dense(self.num_actions * (1 + self.index_size), 1.0)(x).reshape(self.num_actions, -1)
+        return networks.hypermodel(obs, self.num_actions, self.index_size, self.hidden)
 
 
 class HyperAgentState(struct.PyTreeNode):

@@ -17,14 +17,8 @@ from purejaxrl.bench.deep_methods import GRIDS, SCRIPTS
 from purejaxrl.bench.parts import Frame
 from purejaxrl.bench.tables import COLOURS, median_with_censoring
 
-MORE_COLOURS = (
-    "#d7301f",
-    "#e6ab02",
-    "#238b45",
-    "#7570b3",
-    "#a6761d",
-    "#1f78b4",
-)  # of methods that the head-to-heads lack
+# Of methods that the head-to-heads lack.
+MORE_COLOURS = ("#d7301f", "#e6ab02", "#238b45", "#7570b3", "#a6761d", "#1f78b4")
 SMOOTH = 0.1  # share of a curve that a point of the figure is the mean over; a time limit of all envs fits in
 
 

@@ -95,7 +95,7 @@ def test_one_update_by_hand(masks):
 
 def test_members_of_a_hypermodel_are_its_readings():
     """Each is the mean and a combination of `index_size` directions, the same one whatever the observation."""
-    network = ensembles.Hypermodel(num_members=7, num_actions=3, index_size=2, hidden=(16,))
+    network = ensembles.HyperEnsemble(num_members=7, num_actions=3, index_size=2, hidden=(16,))
     obs = jax.random.normal(jax.random.key(1), (40, 4))
     params = jax.tree.map(lambda x: x[None], network.init(jax.random.key(2), obs[0]))
     values = np.asarray(ensembles.values(network, params, obs))
