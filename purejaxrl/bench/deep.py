@@ -1,10 +1,10 @@
 """Deep exploration on tasks that random actions do not solve: DeepSea size by size, and MiniGrid's hardest tasks.
 
-A *piece* is a method on a task: all its seeds train as lanes of one program, and the ends of their episodes are counted
+A *piece* is a method on a task: its seeds train as lanes of one program, and the ends of their episodes are counted
 exactly. DeepSea is judged as bsuite does, and a piece of it ends once all its seeds have solved their size.
 
 The folder: ``parts/METHOD--TASK.parquet`` with a curve of each seed and what came of it, and a ``.json`` with the exact
-configuration, written when a piece is done: the same call goes on there, and calls with other methods or tasks join
+configuration, written as seeds are done: the same call goes on there, and calls with other methods or tasks join
 it. ``results.parquet`` has a row per method, task and seed; :mod:`purejaxrl.bench.deep_figures` shows them.
 """
 
@@ -14,7 +14,7 @@ import dataclasses
 import functools
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +98,11 @@ class Piece:
             warnings.simplefilter("ignore")  # a budget is rounded down to whole updates: `env_steps` says so
             return Counted(make_train(self.env, learner, bonus=bonus, visits=self.env.outcomes()[:2], **settings))
 
-    def train(self, seeds: Sequence[int], progress: Progress, interrupted: Any) -> Frame:
-        """Train these seeds: the curve of each, with what came of it; empty where an interrupt ended it."""
+    def train(self, seeds: Sequence[int], progress: Progress, interrupted: Any) -> Iterator[Frame]:
+        """Train these seeds, as many at a time as go together: the curve of each, with what came of it.
+
+        An interrupt loses those under way, and ends it.
+        """
         train = self.bind()
         # A seed that is done frees its device for the next; and replayed samples of several lanes are slow on CPUs.
         alone = self.stops and jax.default_backend() == "cpu"
@@ -116,14 +119,13 @@ class Piece:
                 chunk_updates=chunk_updates,
             )
         lanes.compile(progress)
-        found = []
         for start in range(0, len(seeds), num_lanes):
-            batch = self._train(lanes, seeds[start : start + num_lanes], progress, interrupted)
-            if batch.empty:
-                return batch
-            found.append(batch)
-        seconds: Any = {"seconds": lanes.run_seconds, "compile_seconds": lanes.compile_seconds}
-        return pd.concat(found, ignore_index=True).assign(**seconds)
+            before = lanes.run_seconds
+            found = self._train(lanes, seeds[start : start + num_lanes], progress, interrupted)
+            if found.empty:
+                return
+            compiling = 0.0 if start else lanes.compile_seconds  # once for all of them
+            yield found.assign(seconds=lanes.run_seconds - before, compile_seconds=compiling)
 
     def _train(self, lanes: Lanes, seeds: Sequence[int], progress: Progress, interrupted: Any) -> Frame:
         num_updates, steps = lanes.train.num_updates, lanes.per_update * len(seeds) // lanes.num_lanes  # of an update
@@ -266,7 +268,7 @@ def run(
 
     Returns:
       The results, a row per method, task and seed, and the interrupt (Ctrl-C or SIGTERM), which is set where not all
-      that was asked for is there: it loses the piece under way and no other.
+      that was asked for is there: it loses the seeds under way and no other.
 
     Raises:
       SettingError: where a name is wrong, or `out` holds something else or another configuration.
@@ -292,11 +294,11 @@ def run(
         total = sum(steps[name] * len(seeds) for name, seeds in work.items())
         with runs.interruptible() as interrupted, progress, progress.training(total):
             for number, (name, seeds) in enumerate(work.items()):
-                found = pieces[name].train(seeds, progress, interrupted)
-                if found.empty:
-                    break
-                frames[name] = pd.concat([frames[name], found], ignore_index=True) if name in frames else found
-                parts.write(folder / f"{name}.parquet", pieces[name].config, frames[name])
+                for found in pieces[name].train(seeds, progress, interrupted):
+                    frames[name] = pd.concat([frames[name], found], ignore_index=True) if name in frames else found
+                    parts.write(folder / f"{name}.parquet", pieces[name].config, frames[name])
+                if name not in frames or not set(seeds) <= set(frames[name]["seed"]):
+                    break  # interrupted
                 progress.say(f"{number + 1} of {len(work)}: {deep_figures.in_one_line(results([frames[name]]))}")
         found = results(frames.values())
         if not found.empty:

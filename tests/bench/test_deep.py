@@ -1,5 +1,6 @@
 """Deep exploration: what is run and kept, that it is judged right, and what is refused before anything runs."""
 
+import contextlib
 import inspect
 import re
 import subprocess
@@ -63,8 +64,10 @@ def test_the_folder_and_its_columns(sea):
     assert set(results["task"]) == {"deepsea-4"}
     assert (results["env_steps"] == 4 * results["episodes"]).all()
     assert (results["seconds"] > 0).all()
-    assert (results["compile_seconds"] > 0).all()
-    assert results["seconds"].nunique() == 1  # all seeds together
+    together = np.arange(8) // len(jax.devices())  # a seed for each device at a time
+    assert (results["seconds"].groupby(together).nunique() == 1).all()
+    assert results["seconds"].nunique() == together.max() + 1
+    assert ((results["compile_seconds"] > 0) == (together == 0)).all()
     assert "| deepsea-4 | one |" in (out / "table.md").read_text()
 
 
@@ -93,7 +96,7 @@ def test_nothing_is_run_twice_and_more_seeds_join(sea, monkeypatch):
 
     def recorded(self, seeds, *rest):
         trained.append((self.name, seeds))
-        return trained_at_once(self, seeds, *rest)
+        yield from trained_at_once(self, seeds, *rest)
 
     monkeypatch.setattr(deep.Piece, "train", recorded)
     again, interrupted = run(out, deep.deepsea(20), [4], methods=["one"], num_seeds=8)
@@ -123,18 +126,11 @@ def test_a_piece_ends_once_all_its_seeds_have_solved_it(tmp_path):
 def test_an_interrupt_keeps_what_is_done(tmp_path, monkeypatch):
     stop, write = threading.Event(), deep.parts.write
 
-    class Interruptible:
-        def __enter__(self):
-            return stop
-
-        def __exit__(self, *exception):
-            pass
-
     def write_and_stop(*args):
         write(*args)
         stop.set()
 
-    monkeypatch.setattr(deep.runs, "interruptible", Interruptible)
+    monkeypatch.setattr(deep.runs, "interruptible", lambda: contextlib.nullcontext(stop))
     monkeypatch.setattr(deep.parts, "write", write_and_stop)
     monkeypatch.setattr(deep.Piece, "train", trained_at_once)
     found, interrupted = run(tmp_path, deep.deepsea(8), [2, 3])
@@ -144,6 +140,25 @@ def test_an_interrupt_keeps_what_is_done(tmp_path, monkeypatch):
     found, interrupted = run(tmp_path, deep.deepsea(8), [2, 3])
     assert set(found["size"]) == {2, 3}
     assert interrupted.is_set()  # the signal came with the last one
+
+
+def test_an_interrupt_keeps_the_seeds_that_are_done(tmp_path, monkeypatch):
+    stop, train, num_lanes = threading.Event(), deep.Piece._train, min(len(jax.devices()), 8)
+
+    def train_and_stop(*args):
+        found = train(*args)
+        stop.set()
+        return found
+
+    monkeypatch.setattr(deep.runs, "interruptible", lambda: contextlib.nullcontext(stop))
+    monkeypatch.setattr(deep.Piece, "_train", train_and_stop)
+    words = {"methods": ["one"], "num_seeds": num_lanes + 1}
+    found, _ = run(tmp_path, deep.deepsea(20), [4], **words)
+    assert list(found["seed"]) == list(range(num_lanes))
+    stop.clear()
+    more, _ = run(tmp_path, deep.deepsea(20), [4], **words)
+    assert list(more["seed"]) == list(range(num_lanes + 1))
+    pd.testing.assert_frame_equal(more[:-1], found)
 
 
 def test_sigterm_keeps_what_is_done_and_is_no_fault(tmp_path):
@@ -164,14 +179,14 @@ def test_sigterm_keeps_what_is_done_and_is_no_fault(tmp_path):
 def trained_at_once(self, seeds, progress, interrupted):
     del progress
     if interrupted.is_set():
-        return pd.DataFrame()
+        return
     rows = [
         {"seed": seed, "update": 1, "env_steps": 8, "episodes": 4, "success": 0.5, "episode_return": 0.5}
         for seed in seeds
     ]
     more = {"solved": True, "episodes_to_solve": 4.0, "steps_to_solve": 8.0, "final_success": 1.0, "final_return": 1.0}
     more |= {"method": self.method, "task": self.task, "size": self.size, "seconds": 1.0, "compile_seconds": 1.0}
-    return pd.DataFrame(rows).assign(**more)
+    yield pd.DataFrame(rows).assign(**more)
 
 
 def test_minigrid_runs_its_whole_budget(tmp_path):
