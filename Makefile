@@ -6,7 +6,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet
 DEMO = $(BIN)/purejaxrl train --env DeepSea-bsuite --env.size 20 --visits --seeds 4 --total-steps 300000 \
 	--num-envs 32 --algo.num-steps 40 --algo.ent-coef 0.03 --algo.learning-rate 2.5e-4
 
-.PHONY: demo test test-slow test-speed soak test-oldest check lint types notebooks docs clean
+.PHONY: demo test test-slow test-speed soak test-oldest check lint types notebooks docs docs-full clean
 
 demo: $(VENV)/.installed
 	@rm -rf runs/demo
@@ -53,8 +53,12 @@ notebooks: $(VENV)/.installed-dev
 
 # build/docs/index.html, half a minute; whatever Sphinx warns of is an error.
 docs: $(VENV)/.installed-docs
-	JAX_PLATFORMS=cpu $(BIN)/sphinx-build -b html -W --keep-going -q docs build/docs
+	JAX_PLATFORMS=cpu NOTEBOOKS=$(or $(NOTEBOOKS),off) $(BIN)/sphinx-build -b html -W --keep-going -q docs build/docs
 	@echo "build/docs/index.html"
+
+# The same with what the notebooks show: each is executed once, a quarter of an hour on two cores.
+docs-full: $(VENV)/.installed-dev
+	$(MAKE) docs NOTEBOOKS=cache
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import inspect
 import io
+import os
 import re
 import shutil
 import tokenize
@@ -32,7 +33,8 @@ html_css_files = ["site.css"]
 html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}
 
 myst_heading_anchors = 4  # links to #headings, as on GitHub
-nb_execution_mode = "off"  # the notebooks are run by tests/test_examples.py
+nb_execution_mode = os.environ.get("NOTEBOOKS", "off")  # tests/test_examples.py runs them; `make docs-full`, "cache"
+nb_execution_timeout, nb_execution_raise_on_error = 1800, True
 copybutton_prompt_text = r"^\$ "
 
 autodoc_member_order = "bysource"

@@ -25,6 +25,7 @@ TASKS = {
 }
 TASKS |= {"doorkey": "DoorKey-8x8", "multiroom": "MultiRoom-N4-S5"}
 INTRO = """Sparse tasks, ten seeds, `coef` tuned on others; PPO with its best entropy bonus solves {alone} of 10.
+150,000 steps (size 30, DoorKey: 500,000; MultiRoom: a million); *solved*: a mean return above 0.5 over 5 % of updates.
 All with `normalise="return_std"` and learning rates of 5e-4, where a bonus has one: its `coef` is of that scale.
 [Side by side](../exploration.md) has the other methods, the settings and the commands.
 """

@@ -67,11 +67,17 @@ def learner(x):
     )
 
 
-def fitness(x, key):
-    train = purejaxrl.make_train(env, learner(x), env_params=env_params, num_envs=4, total_steps=STEPS)
-    metrics = train(key).metrics
+def mean_return(metrics):
     ended = metrics["num_episodes"]
     return jnp.sum(jnp.where(ended > 0, metrics["episode_return"] * ended, 0.0)) / jnp.maximum(ended.sum(), 1)
+
+
+def train(ppo, key):
+    return purejaxrl.make_train(env, ppo, env_params=env_params, num_envs=4, total_steps=STEPS)(key).metrics
+
+
+def fitness(x, key):
+    return mean_return(train(learner(x), key))
 
 
 over_seeds = jax.vmap(fitness, in_axes=(None, 0))
@@ -87,24 +93,28 @@ evaluate = jax.jit(jax.vmap(over_seeds, in_axes=(0, None)))  # [population, seed
 strategy = SNES(population_size=POPULATION, solution=jnp.zeros(4))
 params = strategy.default_params
 state = strategy.init(jax.random.key(0), jnp.zeros(4), params)
-history = []
+history, rates = [], []
 for generation in range(GENERATIONS):
     ask_key, tell_key, run_key = jax.random.split(jax.random.key(generation + 1), 3)
     population, state = strategy.ask(ask_key, state, params)
     returns = np.asarray(evaluate(population, jax.random.split(run_key, SEEDS))).mean(axis=1)
     state, _ = strategy.tell(tell_key, population, -returns, state, params)  # evosax minimises
     history.append(returns)
+    rates.append(10 ** (np.asarray(population)[:, 0] - 4))
     print(f"generation {generation + 1}: mean {returns.mean():.1f}, best {returns.max():.1f}")
 
 # %%
-figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(10, 3.5), layout="constrained")
 numbers = np.arange(1, GENERATIONS + 1)
-axes.plot(np.repeat(numbers, POPULATION), np.ravel(history), ".", color="grey", alpha=0.5)
-axes.plot(numbers, np.mean(history, axis=1), label="mean")
-axes.plot(numbers, np.max(history, axis=1), "--", label="best")
-axes.set(xlabel="generation", ylabel="mean return of a run")
-axes.set_title(f"PPO on CartPole, {POPULATION} candidates × {SEEDS} seeds")
-axes.legend()
+axes[0].plot(np.repeat(numbers, POPULATION), np.ravel(history), ".", color="grey", alpha=0.5)
+axes[0].plot(numbers, np.mean(history, axis=1), label="mean")
+axes[0].plot(numbers, np.max(history, axis=1), "--", label="best")
+axes[0].set(xlabel="generation", ylabel="mean return of a run")
+axes[0].set_title(f"PPO on CartPole, {POPULATION} candidates × {SEEDS} seeds")
+axes[0].legend()
+axes[1].plot(np.repeat(numbers, POPULATION), np.ravel(rates), ".", color="grey", alpha=0.5)
+axes[1].plot(numbers, np.exp(np.log(rates).mean(axis=1)))
+axes[1].set(yscale="log", xlabel="generation", ylabel="learning rate", title="The search leaves where it began")
 plt.show()
 
 # %% [markdown]
@@ -116,22 +126,8 @@ plt.show()
 found = learner(strategy.get_mean(state))
 print({name: round(float(getattr(found, name)), 5) for name in ("learning_rate", "ent_coef", "clip_eps", "gae_lambda")})
 
-
-@jax.jit
-@jax.vmap
-def defaults(key):
-    train = purejaxrl.make_train(env, PPO(num_steps=64), env_params=env_params, num_envs=4, total_steps=STEPS)
-    return train(key).metrics["episode_return"]
-
-
-@jax.jit
-@jax.vmap
-def evolved(key):
-    train = purejaxrl.make_train(env, found, env_params=env_params, num_envs=4, total_steps=STEPS)
-    return train(key).metrics["episode_return"]
-
-
 keys = jax.random.split(jax.random.key(1000), 16)
-for label, run in (("defaults", defaults), ("evolved", evolved)):
-    returns = np.asarray(run(keys))
-    print(f"{label}: {np.nanmean(returns[:, -returns.shape[1] // 10 :]):.0f} in the last tenth of {STEPS:,} steps")
+for label, ppo in (("defaults", PPO(num_steps=64)), ("evolved", found)):
+    metrics = jax.jit(jax.vmap(train, (None, 0)))(ppo, keys)
+    late = np.nanmean(np.asarray(metrics["episode_return"])[:, -len(metrics["env_steps"][0]) // 10 :])
+    print(f"{label}: {jax.vmap(mean_return)(metrics).mean():.0f} over the whole run, {late:.0f} in its last tenth")

@@ -91,13 +91,14 @@ def cautious_loss(ppo, params, apply, batch):
 # %% [markdown]
 # ## Another network
 #
-# A flax module on one observation, which returns a distribution and as many values as there are heads.
+# A flax module on one observation, which returns a distribution and as many values as there are heads. What
+# is not allowed PPO takes out of the distribution itself.
 
 
 # %%
 class Wide(nn.Module):
     @nn.compact
-    def __call__(self, obs, mask=None):
+    def __call__(self, obs):
         x = nn.LayerNorm()(nn.relu(nn.Dense(128)(obs)))
         return Categorical(nn.Dense(2)(x)), nn.Dense(1)(x)
 
@@ -122,5 +123,7 @@ axes[0].legend(fontsize=8)
 plt.show()
 
 # %% [markdown]
-# The whole algorithm is `purejaxrl/algos/ppo.py`, about 250 lines: copy it where more has to change. What it imports
-# is public too: `purejaxrl.returns` (GAE, λ-returns, V-trace), `minibatches`, `networks`, `replay`.
+# On the right is how far an update moves the policy: the smaller, the more careful the loss.
+#
+# The whole algorithm is `purejaxrl/algos/ppo.py`, about 250 lines: copy it where more has to change. The parts are
+# public too: `purejaxrl.returns` (GAE, λ-returns, V-trace), `minibatches`, `networks`, `replay`.

@@ -88,6 +88,30 @@ found = jax.jit(jax.vmap(play))(result.state, jax.random.split(jax.random.key(1)
 print("mean return of each seed:", np.round(found.episode_return.mean(1), 1))
 
 # %% [markdown]
+# And an episode of the first policy, every fifth step of it.
+
+# %%
+import io
+
+from IPython.display import Image, display
+from PIL import Image as Picture
+
+from purejaxrl import envs, evaluation
+
+policy = jax.tree.map(lambda leaf: leaf[0], result.state)
+film = evaluation.film(env, learner, policy, jax.random.key(2), 100, env_params=env_params)
+
+
+def picture(number):
+    state = jax.tree.map(lambda leaf: leaf[number], film.env_state)
+    return Picture.fromarray(envs.render(env, state, env_params))
+
+
+first, *others = map(picture, range(len(film.step)))
+first.save(gif := io.BytesIO(), "GIF", save_all=True, append_images=others, duration=50, loop=0)
+display(Image(gif.getvalue()))
+
+# %% [markdown]
 # ## Seeds × learning rates
 #
 # Numbers of a component are traced, so learning rates differ from lane to lane of one compiled program.

@@ -80,6 +80,7 @@ axes.set(xscale="log", yscale="log", xlabel="RND's coefficient", ylabel="entropy
 axes.set_title("Mean final return over seeds; later proposals are larger")
 figure.colorbar(points, label="final return")
 plt.show()
+found.importance()  # the share of the variance that each explains, less what chance does
 
 # %% [markdown]
 # ## Report

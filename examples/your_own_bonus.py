@@ -82,7 +82,8 @@ class Surprise(Weighted):
 
     def reward(self, state, transition, memo):
         obs = transition.next_obs.reshape(*transition.reward.shape, -1)
-        return -jnp.log((obs * state.share).sum(-1) + 1e-4)
+        share = (obs * state.share).sum(-1)
+        return jnp.where(obs.any(-1), -jnp.log(share + 1e-4), 0.0)  # an episode's end shows nothing: no surprise
 
     def update(self, state, key, batch):
         obs = minibatches.flatten(batch.next_obs)
@@ -94,8 +95,8 @@ class Surprise(Weighted):
 # ## Does it know what is new?
 #
 # With `visits` the loop counts true states exactly and reports the rank correlation between the bonus and 1/√n. A
-# bonus that cannot tell new from old is near 0, one that orders states as their counts do is at 1. Counts of
-# *observations* are below it here: at an episode's end DeepSea shows the same to all, nothing.
+# bonus that cannot tell new from old is near 0, one that orders states as their counts do is at 1. Neither is at 1
+# here: at an episode's end DeepSea shows the same to all, nothing, so that arrivals there cannot be told apart.
 
 # %%
 env, env_params = purejaxrl.make("DeepSea-bsuite", size=12)

@@ -45,8 +45,10 @@ from flax import struct
 from gymnax.environments import environment, spaces
 
 import purejaxrl
+from purejaxrl import envs
 from purejaxrl.algos import PPO
 from purejaxrl.bonuses import Counts
+from purejaxrl.envs import drawing
 
 STEPS = int(os.environ.get("EXAMPLE_STEPS", 60_000))
 
@@ -104,6 +106,14 @@ class Corridor(environment.Environment):
     def observation_space(self, params):
         return spaces.Box(0.0, 1.0, (self.length,))
 
+    def render_frame(self, state, params):  # may be left out: its picture
+        scene = drawing.Scene((0.0, float(self.length)), (0.0, 1.5))
+        for place in range(self.length):
+            colour = drawing.FLOOR if place % 2 else drawing.WATER  # jumping is allowed on blue
+            scene.box((place + 0.05, place + 0.95), (0.05, 0.95), drawing.GOAL if place == self.length - 1 else colour)
+        scene.disc((int(state.place) + 0.5, 0.5), 0.3, drawing.AGENT)
+        return scene.frame()
+
 
 # %% [markdown]
 # ## Check it
@@ -114,6 +124,18 @@ class Corridor(environment.Environment):
 # %%
 env = Corridor()
 purejaxrl.check_env(env)
+
+# %% [markdown]
+# ## Look at it
+#
+# With the method `render_frame` it has pictures; `purejaxrl eval --gif` makes animations of them.
+
+# %%
+_, state = env.reset_env(jax.random.key(0), Params())
+figure, axes = plt.subplots(figsize=(7, 1.2), layout="constrained")
+axes.imshow(envs.render(env, state, Params()))
+axes.set_axis_off()
+plt.show()
 
 # %% [markdown]
 # ## Train on it, with and without a bonus
@@ -151,12 +173,11 @@ for name, result in results.items():
         style = "-" if name == "PPO alone" else "--"
         axes[0].plot(result.metrics["env_steps"][0, 0], curve, style, color=f"C{number}", label=f"{name}, wind {wind}")
     axes[1].plot(np.asarray(result.state.visits[2]).mean(0), label=f"{name}, wind 0.4")
-axes[0].set(xlabel="environment steps", ylabel="steps to the end", title="Shorter is better; mean of 4 seeds")
+axes[0].set(xlabel="environment steps", ylabel="steps to the end", title="Mean of 4 seeds; 60 is the time limit")
 axes[1].set(xlabel="place", ylabel="visits", yscale="log", title="How often each place was visited")
 for each in axes:
     each.legend(fontsize=7)
 plt.show()
 
 # %% [markdown]
-# From here: `gymnax.register("Corridor-v0", Corridor)` gives it an id; `purejaxrl.evaluate` plays fresh episodes; an
-# environment with the method `scene` of `purejaxrl.envs.drawing` gets pictures and animations.
+# From here: `gymnax.register("Corridor-v0", Corridor)` gives it an id; `purejaxrl.evaluate` plays fresh episodes.

@@ -20,6 +20,8 @@ import tyro
 from tyro.conf import arg
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
 
     from purejaxrl.progress import Progress
@@ -238,7 +240,7 @@ class BenchExploration:
     """The folder; what an earlier call has left there is not run again."""
     suite: Literal["small", "noisy", "full"] = "small"
     """small: 3 tasks of 150,000 steps; noisy: 2 with and without noisy TVs; full: 8 tasks, up to a million steps."""
-    methods: tuple[str, ...] = ()
+    methods: Annotated[tuple[str, ...], arg(aliases=["--method"])] = ()
     """Only these methods."""
     tasks: tuple[str, ...] = ()
     """Only these tasks of the suite."""
@@ -260,7 +262,7 @@ class BenchDeepsea:
     """The folder; what an earlier call has left there is not run again."""
     sizes: tuple[int, ...] = (10, 20, 30)
     """N: so many rows and columns, and steps of an episode."""
-    method: tuple[str, ...] = ()
+    method: Annotated[tuple[str, ...], arg(aliases=["--methods"])] = ()
     """Of hyperagent, hyperdqn, bootdqn, bootpqn, hyperpqn, noisynet, counts and epsilon; hyperagent unless given."""
     seeds: int = 10
     """Seeds of each method and size, from 0 on."""
@@ -285,7 +287,7 @@ class BenchMinigrid:
     """The folder; what an earlier call has left there is not run again."""
     tasks: tuple[str, ...] = ()
     """Only these, by their ids; ten unless given, from DoorKey-8x8 to ObstructedMaze-Full, which need hours."""
-    method: tuple[str, ...] = ()
+    method: Annotated[tuple[str, ...], arg(aliases=["--methods"])] = ()
     """One or several of noveld, ngu, counts and entropy; the recommended one, noveld, unless given."""
     seeds: int = 10
     """Seeds of each method and task, from 0 on."""
@@ -429,13 +431,9 @@ def main(argv: list[str] | None = None) -> None:
     if is_command:
         signal.signal(signal.SIGINT, _interrupt)
         sys.unraisablehook = _unraisable
-    if argv in (["--version"], ["version"]):
-        from purejaxrl import __version__
-
-        print(__version__)
-        return
     try:
         _main(argv)
+        sys.stdout.flush()  # where it fails here it is said as other failures are
     except KeyboardInterrupt:
         _leave()
     except BrokenPipeError:  # the reader of a pipe has gone: `purejaxrl list | head`
@@ -453,7 +451,7 @@ def main(argv: list[str] | None = None) -> None:
         if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
         _fail(
-            "out of memory: lower --num-envs, --seeds, --algo.num-steps, or the sizes of buffers and networks "
+            "out of memory: lower --num-envs, --seeds, --episodes, --algo.num-steps, or sizes of buffers and networks "
             f"({(str(error).splitlines() or ['no more is known'])[0]})",
             1,
         )
@@ -499,6 +497,11 @@ def _fail(message: str, code: int) -> None:
 
 
 def _main(argv: list[str]) -> None:
+    if argv in (["--version"], ["version"]):
+        from purejaxrl import __version__
+
+        print(__version__)
+        return
     if not argv:
         with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(SystemExit):
             _parse(["--help"], VERBS)
@@ -534,8 +537,11 @@ def _main(argv: list[str]) -> None:
 def _with_env_named(argv: list[str]) -> list[str]:
     """The command with its environment where the verb has it, after ``--env`` or as the first word, however it came."""
     verb, *rest = argv
-    if verb in ("train", "sweep") and rest and not rest[0].startswith("-") and not rest[0].endswith(".toml"):
+    names_env = rest and not rest[0].startswith("-") and not rest[0].endswith(".toml")
+    if verb in ("train", "sweep") and names_env:
         return [verb, "--env", *rest]
+    if verb == "bench" and rest[:1] == ["profile"] and rest[1:] and not rest[1].startswith("-"):
+        return [verb, "profile", "--env", *rest[1:]]
     if verb == "diagnose" and rest[:1] == ["--env"]:
         return [verb, *rest[1:]]
     return argv
@@ -577,18 +583,20 @@ def _flags(path: Path) -> list[str]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         json.dumps(content, default=str)  # refuses hexadecimal numbers of more digits than Python writes
     except (ValueError, RecursionError) as error:
-        raise SettingError(f"{path} is not TOML: {error}") from None
+        # TOML takes env.size for a table, which env = "..." is not.
+        hint = '; put names with a dot in quotes, "env.size" = 20' if "overwrite" in str(error) else ""
+        raise SettingError(f"{path} is not TOML: {error}{hint}") from None
     except OSError as error:
         raise SettingError(f"{path} cannot be read: {error.strerror}") from None
-    flags = []
-    for name, value in content.items():
+    flags, searched = [], []
+    for name, value in _dotted(content):
         if not re.fullmatch(r"[A-Za-z][\w.-]*", name):
             raise SettingError(f"{path}: {shown(name)} is no flag's name")
-        if name == "search" and isinstance(value, dict):
-            flags += ["--search", *(f"{field}={_searched(values)}" for field, values in value.items())]
+        if name.startswith("search."):
+            searched.append(f"{name.removeprefix('search.')}={_searched(value)}")
         elif isinstance(value, list) and not any(isinstance(one, (dict, list, bool)) for one in value):
             flags += [f"--{name}", *map(str, value)]
-        elif isinstance(value, (dict, list)):
+        elif isinstance(value, list):
             raise SettingError(f"{path}: {name} must be a value or some; a search stands in the table [search]")
         elif isinstance(value, bool):
             flags.append(
@@ -596,7 +604,17 @@ def _flags(path: Path) -> list[str]:
             )
         else:
             flags += [f"--{name}", str(value)]
-    return [flag.replace("_", "-") if flag.startswith("--") else flag for flag in flags]
+    flags = [flag.replace("_", "-") if flag.startswith("--") else flag for flag in flags]
+    return flags + ["--search", *searched] * bool(searched)
+
+
+def _dotted(table: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a table and of those in it by their dotted names: ``num_steps`` of ``[algo]`` is algo.num_steps."""
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", value
 
 
 def _searched(values: Any) -> str:
@@ -787,7 +805,7 @@ def _train(command: Train) -> None:
     )
     out = command.out or _next_folder(f"{command.env}-{command.algo}-{command.bonus}")
     progress = _progress(command)
-    _end(command, out, training.run(config, out, progress, trackers.make(command.log, out)))
+    _end(command, out, training.run(config, out, progress, trackers.make(command.log, out)), progress)
 
 
 def _resume(command: Resume) -> None:
@@ -798,7 +816,7 @@ def _resume(command: Resume) -> None:
         raise SettingError(f"{command.run} is a sweep's folder: `purejaxrl sweep` as before with this --out goes on")
     progress, log = _progress(command), trackers.make(command.log, command.run)
     summary = training.resume(command.run, progress, log, total_steps=command.total_steps)
-    _end(command, command.run, summary)
+    _end(command, command.run, summary, progress)
 
 
 def _progress(command: Any) -> Progress:
@@ -811,46 +829,40 @@ def _progress(command: Any) -> Progress:
     return Progress(stall_minutes=stall_minutes, quiet=command.quiet)
 
 
-def _records(table: Any) -> list[dict[str, Any]]:
-    return json.loads(table.to_json(orient="records"))
-
-
 def _print_json(content: Any) -> None:
     from purejaxrl import runs
 
     print(json.dumps(runs.plain(content), indent=2, allow_nan=False))
 
 
-def _end(command: Any, out: Path, summary: dict[str, Any]) -> None:
+def _end(command: Any, out: Path, summary: dict[str, Any], progress: Progress) -> None:
     """Say what came of a run, and exit with what its end means."""
+    from purejaxrl import runs
 
-    def say(line: str) -> None:
-        if not (command.quiet and command.json):  # which is said on stdout
-            print(line, file=sys.stderr)
-
+    say = progress.say if command.json else progress.warn  # quiet or not, the result is told
     if command.json:
         _print_json({"out": str(out), **summary})
     final, seeds = summary["final_return_mean"], summary["seeds"]
     shown = "no episode ended in the last tenth" if final is None else f"mean final return {final:.4g}"
     silent = sum(not math.isfinite(value) for value in summary["final_return_per_seed"])
     if silent and final is not None:
-        shown += f" ({silent} without one: no episode ended in the last tenth, or a return was not finite)"
+        shown += f" ({silent} without one: no episode ended in the last tenth, or it diverged)"
     say(
         f"{out}: {shown} over {seeds} seed{'s' * (seeds > 1)}, {summary['env_steps']:,} steps each, "
         f"{summary['steps_per_second']:,.0f} steps/s, {summary['run_seconds']:.1f} s after "
         f"{summary['compile_seconds']:.1f} s of compiling"
     )
     if not summary["interrupted"]:
-        if not command.quiet:
-            say(f"`purejaxrl report {shlex.quote(str(out))}` draws it")
+        progress.say(f"`purejaxrl report {shlex.quote(str(out))}` draws it")
         return
     if summary["signal"] is None:
-        say(
-            "diverged: the last checkpoint before it stays; lower --algo.learning-rate or --algo.max-grad-norm, "
+        saved = "the last checkpoint before it stays" if runs.checkpoints(out) else "no checkpoint had been saved yet"
+        progress.warn(
+            f"diverged: {saved}; lower --algo.learning-rate or --algo.max-grad-norm, "
             "or look at the environment's rewards and observations"
         )
         sys.exit(3)
-    say(f"interrupted after {summary['updates']} updates: `purejaxrl resume {shlex.quote(str(out))}` goes on")
+    progress.warn(f"interrupted after {summary['updates']} updates: `purejaxrl resume {shlex.quote(str(out))}` goes on")
     sys.exit(_code(summary["signal"]))
 
 
@@ -863,6 +875,9 @@ def _sweep(command: Sweep) -> None:
     from purejaxrl import envs, processes, runs, search, sweeps, trackers
     from purejaxrl.types import SettingError
 
+    for name, partner in {"workers": "on", "batch": "sampler", "keep": "rungs", "search_seed": "samples"}.items():
+        if getattr(command, name) != getattr(Sweep, name) and not getattr(command, partner):
+            raise SettingError(f"{name} is of no use without {partner}: give --{partner}, too, or leave it out")
     chosen, constructor = _chosen(command), _constructor(command)
     fields = [search.parse(text) for text in command.search]
     names = [name for name, _ in fields]
@@ -904,16 +919,16 @@ def _sweep(command: Sweep) -> None:
     try:
         _show_sweep(found, out, command)
     except SettingError as error:  # no run has a value of what was asked for
-        progress.say(str(error))
+        progress.warn(str(error))
     progress.say(
         f"{out}: {found.frame.groupby(['config_id', 'seed']).ngroups} runs; `purejaxrl report {shlex.quote(str(out))}` "
         f"draws them, purejaxrl.load({str(out)!r}) reads them"
     )
     if not found.complete:
-        progress.say("interrupted: the same command with this --out goes on")
+        progress.warn("interrupted: the same command with this --out goes on")
         sys.exit(_code(found.signal))
     if found.runs()["diverged"].notna().all():
-        progress.say("all of them diverged")
+        progress.warn("all of them diverged")
         sys.exit(3)
 
 
@@ -928,7 +943,7 @@ def _show_sweep(found: Any, out: Path, command: Sweep) -> None:
     if command.json:
         content: dict[str, Any] = {"out": str(out), "complete": found.complete}
         try:
-            content["best"] = _records(find())
+            content["best"] = find().to_dict("records")
             content |= {} if objectives else {"importance": found.importance().to_dict()}
         finally:
             _print_json(content)
@@ -960,7 +975,7 @@ def _show_table(title: str, rows: Any) -> None:
     console, shown = _stdout(), Table(box=None, padding=(0, 2, 0, 0))
     console.print(title, highlight=False)
     for column in rows.columns:
-        shown.add_column(column, justify="right", no_wrap=True)
+        shown.add_column(column, justify="right", overflow="fold")
     for row in rows.to_dict("records"):
         shown.add_row(*map(_short, row.values()))
     console.print(shown)
@@ -991,7 +1006,7 @@ def _eval(command: Eval) -> None:
     how: dict[str, Any] = {"seed": command.seed, "greedy": not command.sample}
     table = runs.evaluate(reached, command.episodes, **how)
     if command.json:
-        _print_json(_records(table))
+        _print_json(table.to_dict("records"))
     else:
         _show_episodes(command, table)
     if command.gif is not None:
@@ -1005,7 +1020,7 @@ def _show_episodes(command: Eval, table: Any) -> None:
 
     shown = Table(title=f"{command.episodes} episodes per seed, {'sampled' if command.sample else 'greedy'} actions")
     for column in table.columns:
-        shown.add_column(column.replace("_", " "), justify="right")
+        shown.add_column(column.replace("_", " "), justify="right", overflow="fold")
     for row in table.itertuples(index=False):
         shown.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))
     console = _stdout()
@@ -1181,8 +1196,6 @@ def _list_envs(console: Console) -> None:
     from purejaxrl import envs
     from purejaxrl.envs import catalogue
 
-    if not console.is_terminal:
-        console.width = 1000  # into a pipe each environment is one whole line
     table = Table(box=None, padding=(0, 2, 0, 0))
     for title in ("id", "observation", "actions", "steps", "source", "exploring is hard because"):
         table.add_column(title, no_wrap=title != "exploring is hard because")
@@ -1201,7 +1214,14 @@ def _elsewhere() -> str:
 def _stdout() -> Console:
     from rich.console import Console
 
-    return Console()
+    class Stdout(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # which `main` knows
+
+    console = Stdout()
+    if not console.is_terminal:
+        console.width = 1000  # into a pipe a row is one whole line
+    return console
 
 
 _ACTIONS = {

@@ -170,7 +170,8 @@ class BackwardResets(struct.PyTreeNode):
     def observe(self, state: BackwardState, env_state: PyTree, transition: Transition) -> BackwardState:
         total = state.total + transition.reward
         counts = (transition.terminated | transition.truncated) & (state.place == state.start)
-        succeeds = total >= self.returns_to_go[state.place] - self.slack
+        wanted = self.returns_to_go[state.place]
+        succeeds = total >= wanted - self.slack - 1e-5 * jnp.abs(wanted)  # both are sums, rounded in another order
         tried = state.tried + counts.sum()
         succeeded = state.succeeded + (counts & succeeds).sum()
         judged = tried >= self.window

@@ -123,6 +123,9 @@ def make_explore(
             f"{settings.explore_steps} = {per_round} steps, got {total_steps}"
         )
     env_params = stepping.check_params(env, env_params)
+    cell = jax.eval_shape(lambda key: cells[0](env.reset_env(key, env_params)[1]), jax.random.key(0))
+    if getattr(cell, "shape", None) != () or not jnp.issubdtype(cell.dtype, jnp.integer):
+        raise SettingError(f"cells' cell_fn must give one state one integer, got {shown(cell)}")
     return Explore(env, settings, cells, env_params, num_envs, total_steps // per_round)
 
 

@@ -9,6 +9,7 @@ not touch keep their moments and stay where they are until they are touched agai
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -61,7 +62,8 @@ def update(
       key: for all of it.
       batch: the rollout.
       reward_fn: the bonus of sampled steps, where the rollout has one.
-      loss: as of :func:`descend`; `fixed` is ``(target_params, prior)``, the target being what `params` are now.
+      loss: ``(state, *arguments)`` with those of :func:`descend`'s; `fixed` is ``(target_params, prior)``, the target
+        being what `params` are now.
 
     Returns:
       ``(state, metrics)``.
@@ -69,8 +71,17 @@ def update(
     buffer, _, _ = replay.add(state.replay, batch)
     bonus = None if batch.bonus is None else reward_fn
     draw = lambda key: sample(buffer, key, settings.batch_size, settings.n_step, settings.gamma, bonus)  # noqa: E731
+    leaves = jax.tree.leaves(batch.obs, is_leaf=is_one_hot)
+    if not all(map(is_one_hot, leaves)):  # those are made up as they are
+
+        def measured():
+            found = draw(jax.random.fold_in(key, settings.num_gradient_steps)).obs
+            return settings.prior_gain(state.network, state.prior, found)
+
+        starts = state.updates + 1 == max(state.start_updates, 1)
+        state = state.replace(prior_gain=jax.lax.cond(starts, measured, lambda: state.prior_gain))
     (params, opt_state), metrics = descend(
-        loss,
+        functools.partial(loss, state),
         settings.optimiser(),
         (state.params, state.opt_state),
         (state.params, state.prior),
@@ -79,16 +90,7 @@ def update(
         num_steps=settings.num_gradient_steps,
         ready=state.updates + 1 >= state.start_updates,
     )
-    gain = state.prior_gain
-    if not any(map(is_one_hot, jax.tree.leaves(batch.obs, is_leaf=is_one_hot))):  # those are made up as they are
-
-        def measured():
-            found = draw(jax.random.fold_in(key, settings.num_gradient_steps)).obs
-            return settings.prior_gain(state.network, state.prior, found)
-
-        gain = jax.lax.cond(state.updates + 1 == max(state.start_updates, 1), measured, lambda: gain)
-    state = state.replace(params=params, opt_state=opt_state, prior_gain=gain, replay=buffer, updates=state.updates + 1)
-    return state, metrics
+    return state.replace(params=params, opt_state=opt_state, replay=buffer, updates=state.updates + 1), metrics
 
 
 def descend(

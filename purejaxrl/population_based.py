@@ -232,7 +232,7 @@ class _Run:
                         try:
                             self._save(lanes, frames, folder)
                         except (OSError, SettingError) as error:  # the last one has to succeed
-                            self.progress.say(f"could not save ({error}); what was saved before stays")
+                            self.progress.warn(f"could not save ({error}); what was saved before stays")
                         saved = time.monotonic()
             if folder and lanes.done:
                 self._save(lanes, frames, folder)
@@ -245,14 +245,18 @@ class _Run:
         """The metrics so far, each lane's settings and parent, with the lanes where the folder has them or at begin."""
         for left in folder.glob(".state-*.tmp") if folder else []:  # of a process that was killed as it saved
             shutil.rmtree(left)
+        unusable: list[Path] = []
         for path in _states(folder) if folder else []:
             like = {"done": np.zeros((), np.int64), "lanes": lanes.example}
             try:
                 saved = checkpoint.restore(path, like)
             except checkpoint.CheckpointError as error:
-                self.progress.say(f"{error}; put aside: going on from the one before, or from the start")
-                checkpoint.put_aside(path)
+                self.progress.warn(str(error))
+                unusable.append(path)
                 continue
+            for damaged in unusable:
+                checkpoint.put_aside(damaged)
+                self.progress.warn(f"{damaged.name} is put aside: going on from {path.name}")
             lanes.place(saved["lanes"], int(saved["done"]))
             frame: Frame = metrics.load(path.parent)
             frame = frame[frame["update"] <= lanes.done]
@@ -260,6 +264,8 @@ class _Run:
             if len(now) != len(self.lane_members) or not {*self.fields, "parent"} <= {*now.columns}:
                 raise SettingError(f"{path.parent / metrics.FILE} does not go with {path.name}: give another folder")
             return frame, now[self.fields].reset_index(drop=True), now["parent"].to_numpy()
+        if unusable:
+            raise checkpoint.CheckpointError(f"{folder}: nothing saved there can be used; give another folder")
         drawn = [one for seed in range(self.seeds) for one in search.draw(self.space, self.members, seed)]
         values = pd.DataFrame(drawn, columns=self.fields)
         lanes.begin(self._own(lanes, values), lane_keys(np.arange(lanes.num_lanes)))
@@ -326,4 +332,4 @@ def _states(folder: Path) -> list[Path]:
 def _score(of: Frame) -> float:
     """The mean return of the episodes that ended in an interval; where none did, or it diverged, less than any."""
     found = metrics.mean(of, "episode_return")
-    return found if np.isfinite(found) else -np.inf
+    return found if np.isfinite(found) and not metrics.diverged(of).any() else -np.inf

@@ -118,6 +118,8 @@ class Setup:
         if not path:
             raise SettingError(f"{dotted}: name a field of it, as in {part}.{dataclasses.fields(component)[0].name}")
         for name in path[:-1]:
+            if not named_parts(component):
+                raise SettingError(f"{dotted}: {part}.{name} has no fields of its own")
             check_choice(name, list(named_parts(component)), part)
             component, part = named_parts(component)[name], f"{part}.{name}"
         known = {field.name: field for field in dataclasses.fields(component)}
@@ -246,7 +248,8 @@ class UnderWay:
         before, frame = self._paths(), pd.concat(found, ignore_index=True).assign(seconds=seconds)
         path = self.path / f"{lanes.done:09d}"
         if path not in before:
-            with contextlib.suppress(OSError):  # a full disk ends the sweep where its results cannot be written
+            # A full disk, or a folder that is closed for a while, ends the sweep where its results cannot be written.
+            with contextlib.suppress(OSError, SettingError):
                 beside = {"batch.json": self.facts, metrics.FILE: metrics.encode(frame)}
                 checkpoint.save(path, lanes.state, beside=beside)
                 for old in before:
@@ -368,7 +371,7 @@ class Program:
             }
             seconds, under_way = lanes.run_seconds, UnderWay(folder, batch, start, self.num_lanes)
             if (saved := under_way.load(lanes)) is not None:
-                progress.advance(_steps(lanes, lanes.done - start, len(batch)), saved)
+                progress.advance(_steps(lanes, max(lanes.done - start, 0), len(batch)), saved)
                 seconds -= float(saved["seconds"].to_numpy()[0])
                 found = [saved.drop(columns="seconds")]
             elif states:

@@ -25,7 +25,8 @@ class Progress:
 
     def __init__(self, console: Console | None = None, *, stall_minutes: float = 0.0, quiet: bool = False):
         self._watchdog = Watchdog(60 * stall_minutes) if stall_minutes else None
-        self.console = console or Console(stderr=True, highlight=False, quiet=quiet)
+        self.console = console or _Stderr(stderr=True, highlight=False)
+        self.quiet = quiet
         self._live = rich.progress.Progress(
             rich.progress.SpinnerColumn(),
             rich.progress.TextColumn("{task.description}"),
@@ -34,7 +35,7 @@ class Progress:
             rich.progress.TimeElapsedColumn(),
             _Details(),
             console=self.console,
-            disable=not self.console.is_terminal,
+            disable=quiet or not self.console.is_terminal,
             transient=True,
         )
         self._task: rich.progress.TaskID | None = None
@@ -60,8 +61,13 @@ class Progress:
             self._watchdog.pat()
 
     def say(self, line: str) -> None:
-        """Print one line that stays."""
+        """Print one line that stays, unless quiet."""
         self._pat()
+        if not self.quiet:
+            self.warn(line)
+
+    def warn(self, line: str) -> None:
+        """Print one line that stays, quiet or not."""
         self.console.print(line, markup=False, soft_wrap=True)
 
     @contextmanager
@@ -109,6 +115,12 @@ class Progress:
         if not self.console.is_terminal and (now - self._last > PLAIN_SECONDS or self._done == self._total):
             self._last = now
             self.say(f"training: {details}")
+
+
+class _Stderr(Console):
+    def on_broken_pipe(self) -> None:
+        """Go on without a word where nobody reads any more (``2>&1 | head``): what is trained must not be lost."""
+        self.quiet = True
 
 
 class _Details(rich.progress.ProgressColumn):

@@ -235,25 +235,32 @@ def checkpoints(folder: Path) -> list[int]:
 def newest(folder: Path, say: Callable[[str], None], *, put_aside: bool = False) -> Reached | None:
     """What the newest checkpoint that can be used holds; None where there is none at all.
 
-    `say` gets a line for each that is damaged, which `put_aside` renames, with the one that is taken instead.
+    `say` gets a line for each that cannot be, which `put_aside` renames, with the one that is taken instead.
 
     Raises:
-      CheckpointError: where there are some, and none can be used.
+      CheckpointError: where there are some, and none can be used; they stay as they are.
     """
-    found, steps, damaged = None, checkpoints(folder), []
+    steps, unusable = checkpoints(folder), {}
     for step in reversed(steps):
         try:
             found = load(folder, step)
-            break
         except checkpoint.CheckpointError as error:
-            damaged.append(f"{error}{'; put aside' if put_aside else ''}")
+            unusable[step] = str(error)
+            continue
+        for damaged, line in unusable.items():
             if put_aside:
-                checkpoint.put_aside(_path(folder, step))
-    for line in damaged:
-        say(line if found is None else f"{line}; the one after {found.updates:,} updates is taken")
-    if steps and found is None:
-        raise checkpoint.CheckpointError(f"{folder}: none of its {len(steps)} checkpoints can be used")
-    return found
+                checkpoint.put_aside(_path(folder, damaged))
+                line += "; put aside"
+            say(f"{line}; the one after {found.updates:,} updates is taken")
+        return found
+    for line in unusable.values():
+        say(line)
+    if steps:
+        raise checkpoint.CheckpointError(
+            f"{folder}: none of its {len(steps)} checkpoints can be used. Another version of purejaxrl may have "
+            "written them; train anew in another folder, or remove them to start over in this one"
+        )
+    return None
 
 
 def load(folder: Path, step: int) -> Reached:

@@ -21,7 +21,7 @@ import shutil
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -277,10 +277,21 @@ def read(out: str | os.PathLike) -> Sweep:
       SettingError: where it is none, or cannot be read.
     """
     files.check_contents(Path(out))
-    fields, frame = folders.read(Path(out), PLAN)["fields"], metrics.load(out)
+    plan, frame = folders.read(Path(out), PLAN), metrics.load(out)
+    fields = plan["fields"]
     if not isinstance(fields, list) or not all(isinstance(name, str) and name in frame for name in fields):
         raise SettingError(f"{Path(out) / PLAN} is damaged: its fields are not those of the parts")
-    return Sweep(frame, fields, Path(out))
+    try:
+        complete = frame.groupby(["config_id", "seed"]).ngroups >= num_runs(plan)
+        complete = complete and ("rungs" not in plan or bool(np.any(frame["rung"] > len(plan["rungs"]))))
+    except (KeyError, TypeError):
+        raise SettingError(f"{Path(out) / PLAN} is damaged: it does not say which runs there are") from None
+    return Sweep(frame, fields, Path(out), complete=complete)
+
+
+def num_runs(plan: Mapping[str, Any]) -> int:
+    """How many runs a sweep's plan asks for."""
+    return len(plan["seeds"]) * (len(plan["configurations"]) if "configurations" in plan else plan["samples"])
 
 
 class Halving(NamedTuple):
@@ -350,6 +361,7 @@ def _buckets(
     seeds: Sequence[int],
     first: int = 0,
     say: Callable[[str], None] = lambda line: None,
+    done: Container[Pair] = (),
 ) -> list[Bucket]:
     """Group the configurations by what shapes their programs, and try one run of each group and all their numbers.
 
@@ -359,7 +371,8 @@ def _buckets(
     groups: dict[str, list[int]] = {}
     for number, one in enumerate(found):
         groups.setdefault(repr({name: value for name, value in one.items() if name not in traced}), []).append(number)
-    _check_programs(found, traced, len(groups))
+    runs_of = {key: itertools.product([first + number for number in numbers], seeds) for key, numbers in groups.items()}
+    _check_programs(found, traced, sum(any(pair not in done for pair in runs_of[key]) for key in groups))
     buckets, lines = [], {}
     for key, numbers in groups.items():
         static = {name: value for name, value in found[numbers[0]].items() if name not in traced}
@@ -445,7 +458,7 @@ class _Run:
         self.updates: dict[Any, int] = {}  # by pair, how many of a run's updates are in the parts
         self.paused: dict[Pair, Parked] = {}  # at the last rung
         self.returns: dict[int, tuple[dict[int, float], float]] = {}  # of each configuration, by seed, and their mean
-        self.steps, self.worker_seconds = 0, 0.0  # of this call
+        self.steps, self.seconds = 0, 0.0  # of the runs that this call has brought to an end
 
     def all(self, proposed: _Proposals, checked: list[Bucket] | None) -> Sweep:
         """Run all that is proposed; `checked` are the first batch's buckets, where they are known."""
@@ -456,7 +469,8 @@ class _Run:
         told = closing(self.trackers, self.progress.say)
         with runs.interruptible() as interrupted, told as self.trackers, self.progress:
             while not interrupted.is_set() and (new := proposed.ask()):
-                buckets, checked = checked or _buckets(self.base, new, self.seeds, count), None
+                buckets = checked or _buckets(self.base, new, self.seeds, count, done=self.updates)
+                checked = None
                 self._some(buckets, range(count, count + len(new)), interrupted)
                 count += len(new)
                 if not interrupted.is_set():
@@ -546,7 +560,10 @@ class _Run:
         waiting = [point for point in points if _pair(point) in self.paused]
         others = [point for point in points if _pair(point) not in self.paused]
         start, states = _updates(bucket, ([0.0, *shares])[-2]), [self.paused[_pair(point)] for point in waiting]
-        for batch in itertools.chain(run(waiting, start=start, states=states), run(others)):
+        # After a stop nothing waits, but what was under way was saved.
+        kept = [point for point in others if self.updates.get(_pair(point), 0) >= start]
+        anew = [point for point in others if self.updates.get(_pair(point), 0) < start]
+        for batch in itertools.chain(run(waiting, start=start, states=states), run(kept, start=start), run(anew)):
             self.paused |= zip(map(_pair, batch.points), batch.states, strict=False)
             part = labelled(batch, self.fields)
             self._keep(part.assign(rung=len(shares)) if self.halving.rungs else part, bucket.train)
@@ -578,7 +595,6 @@ class _Run:
                 part, before = self._add(self._part(path)), self.steps
                 if len(part):
                     self._tell(part, trains[part["config_id"].iloc[0]])
-                    self.worker_seconds += part.groupby(["config_id", "seed"])["seconds"].first().sum()
                     self.progress.advance(self.steps - before, part)
         if not interrupted.is_set() and any(self._missing(bucket, points, 1.0) for bucket, points in due):
             raise SettingError(f"on: what the workers did is not in {self.folder}: it must be a folder that they share")
@@ -627,6 +643,7 @@ class _Run:
         """Count new rows, and show them to who wants to know."""
         updates, starts = len(part), int((part["update"] == 1).sum())
         self.steps += train.spec.num_envs * (updates * train.spec.num_steps + starts * train.warmup)
+        self.seconds += float(part.groupby(["config_id", "seed"])["seconds"].first().sum())
         tell(self.trackers, part, self.fields, self.progress.say)
         self._note_best(Sweep(part, self.fields).runs())
 
@@ -672,17 +689,16 @@ class _Run:
         return pd.concat(self.parts, ignore_index=True)
 
     def _summary(self, found: Sweep, count: int) -> dict[str, Any]:
-        run_seconds = self.worker_seconds + sum(program.run_seconds for program in self.programs.values())
         return {
             "configurations": count,
             "runs": count * len(self.seeds),
             "runs_done": found.frame.groupby(["config_id", "seed"]).ngroups,
             "interrupted": not found.complete,
-            # of this call
+            # of the runs that this call has brought to an end, with what earlier ones have done of them
             "env_steps": self.steps,
-            "steps_per_second": self.steps / run_seconds if run_seconds else 0.0,
+            "steps_per_second": self.steps / self.seconds if self.seconds else 0.0,
             "compile_seconds": sum(program.compile_seconds for program in self.programs.values()),
-            "run_seconds": run_seconds,
+            "run_seconds": self.seconds,
             **(peak_memory() if self.on is None else {}),  # what trains elsewhere takes its memory there
             "versions": runs.versions(),
         }

@@ -104,7 +104,7 @@ def resume(
         for left in (folder / "checkpoints").glob(".*.tmp"):  # of a process that was killed as it saved
             shutil.rmtree(left)
         free = populations.free_memory()  # what is restored takes its part of it, which the run has for itself
-        reached = runs.newest(folder, progress.say, put_aside=True)
+        reached = runs.newest(folder, progress.warn, put_aside=True)
         if reached is not None:
             _check_same(folder, config, reached.config)
         if reached is not None and reached.config == config:
@@ -255,7 +255,7 @@ class _Work:
             writing.result()
         except (OSError, SettingError) as error:  # the latter where its folder is closed to us for now
             reason = getattr(error, "strerror", None) or error
-            self.progress.say(f"could not save ({reason}); what was saved before stays")
+            self.progress.warn(f"could not save ({reason}); what was saved before stays")
 
     def _cut(self, rows: Frame) -> Frame:
         """The rows up to the first one of each seed in which something is not finite, which is said."""
@@ -278,7 +278,7 @@ class _Work:
 
     def _end(self, seed: int, what: str) -> None:
         self.ended[seed] = what
-        self.progress.say(f"seed {seed} has diverged, not finite: {what}")
+        self.progress.warn(f"seed {seed} has diverged, not finite: {what}")
 
     def _has_ended(self) -> bool:
         return len(self.ended) >= (1 if self.config.if_diverged == "stop" else self.config.seeds)
@@ -303,6 +303,7 @@ def _write(reached: Reached, out: Path, facts: dict[str, Any], *, with_state: bo
     """Write everything that was reached and return the summary; the checkpoint comes first, and old ones go last."""
     config, train, frame, state = reached.config, reached.train, reached.frame, reached.state
     returns = metrics.final_means(frame, "episode_return").to_dict() if len(frame) else {}
+    returns = {seed: value for seed, value in returns.items() if str(seed) not in facts["diverged"]}
     if with_state:
         runs.save(out, reached, _score(frame))
     metrics.write(out, frame)

@@ -134,7 +134,10 @@ class Tuner:
         check_choice(name, SAMPLERS, "sampler")
         samplers = self.optuna.samplers
         if name == "qmc":
-            return lambda seed: samplers.QMCSampler(seed=self.seed, warn_asynchronous_seeding=False)
+            # What it cannot place in its sequence it draws: another value each time, as long as no run has a result.
+            drawn = samplers.RandomSampler
+            quiet = {"warn_asynchronous_seeding": False, "warn_independent_sampling": False}
+            return lambda seed: samplers.QMCSampler(seed=self.seed, independent_sampler=drawn(seed), **quiet)
         if name == "nsga2":
             check_int(self.batch, "batch", ge=2)
             return lambda seed: samplers.NSGAIISampler(seed=seed, population_size=self.batch)

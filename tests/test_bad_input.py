@@ -467,7 +467,7 @@ PYTHON = [
     ("bare field", lambda: sweep({"learning_rate": [1e-3]}), r"search: unknown value 'learning_rate'"),
     ("no field", lambda: sweep({"algo": [1.0]}), r"search: unknown value 'algo'; did you mean algo"),
     ("ends with a dot", lambda: sweep({"algo.": [1.0]}), r"algo: unknown value ''; choose from learning_rate, gamma"),
-    ("too deep", lambda: sweep({"algo.gamma.x": [1.0]}), r"algo: unknown value 'gamma'; there are none"),
+    ("too deep", lambda: sweep({"algo.gamma.x": [1.0]}), r"algo.gamma.x: algo.gamma has no fields of its own"),
     ("no bonus", lambda: sweep({"bonus.coef": [1.0]}), r"bonus.coef: there is no bonus"),
     ("negative rate", lambda: sweep({"algo.learning_rate": [1e-3, -1.0]}), r"algo.learning_rate must be .* got -1"),
     ("word among rates", lambda: sweep({"algo.learning_rate": [1e-3, "x"]}), r"algo.learning_rate must be a .* 'x'"),
@@ -796,7 +796,11 @@ COMMANDS = [
     (f"{SWEEP} algo.gamma=0.9 --memory-gb -1", r"memory_gb must be finite and > 0, got -1"),
     (f"{SWEEP} algo.gamma=0.9 --sampler random", r"--sampler.*random|random.*--sampler"),
     (f"{SWEEP} algo.gamma=0.9 --on moon", r"--on.*moon|moon.*--on"),
-    (f"{SWEEP} algo.gamma=0.9 --workers 0", r"workers must be >= 1, got 0"),
+    (f"{SWEEP} algo.gamma=0.9 --on local --out x --workers 0", r"workers must be >= 1, got 0"),
+    (f"{SWEEP} algo.gamma=0.9 --workers 8", r"workers is of no use without on: give --on, too, or leave it out"),
+    (f"{SWEEP} algo.gamma=0.9 --batch 8", r"batch is of no use without sampler"),
+    (f"{SWEEP} algo.gamma=0.9 --keep 0.5", r"keep is of no use without rungs"),
+    (f"{SWEEP} algo.gamma=0.9 --search-seed 1", r"search_seed is of no use without samples"),
     (f"{SWEEP} algo.gamma=0.9 --visits", r"visits: the environment has no discretised state"),
     ("sweep --env CartPol-v1 --search algo.gamma=0.9", r"env: unknown value 'CartPol-v1'; did you mean CartPole-v1"),
     (f"{SWEEP} algo.gamma=0.9 --out file", r"out: file is a file; give a folder"),
@@ -857,10 +861,14 @@ COMMANDS = [
 ]
 FILES = [
     ("env = ", r"bad.toml is not TOML"),
+    (
+        'env = "DeepSea-bsuite"\nenv.size = 4',
+        r'bad.toml is not TOML: .*put names with a dot in quotes, "env.size" = 20',
+    ),
     ("a = " + "[" * 100_000, r"bad.toml is not TOML"),
     (
-        'env = "CartPole-v1"\n[algo]\ngamma = 0.9',
-        r"bad.toml: algo must be a value or some; a search stands in the table",
+        'env = "CartPole-v1"\n[algo]\nhidden = [[8], [9]]',
+        r"bad.toml: algo.hidden must be a value or some; a search stands in the table",
     ),
     ('env = "CartPole-v1"\nseed_s = 3\n[search]\n"algo.gamma" = [0.9]', r"--seed-s"),
     ('env = "CartPole-v1"\nseeds = 1.5\n[search]\n"algo.gamma" = [0.9]', r"--seeds.*1.5|1.5.*--seeds"),
@@ -875,7 +883,7 @@ FILES = [
     ('env = "CartPole-v1"\n[search]\n"algo.gamma" = 2020-01-01', r"algo.gamma must be a number, got '2020-01-01'"),
     ('env = "CartPole-v1"\n[search]\n"algo.gamma" = [nan]', r"algo.gamma must be finite .* got nan"),
     ('env = "CartPole-v1"\n[search]\n"algo.gamma" = []', r"search: 'algo.gamma=' is none; write"),
-    ('env = "CartPole-v1"\n[search]\n"algo.gamma" = {a = 1}', r"algo.gamma must be a number, got {'a': 1}"),
+    ('env = "CartPole-v1"\n[search]\n"algo.gamma" = {a = 1}', r"algo.gamma.a: algo.gamma has no fields of its own"),
     ('env = "CartPole-v1"\n[search]\n"algo.gamma" = [true]', r"algo.gamma must be a number, got True"),
 ]
 

@@ -39,8 +39,12 @@ def test_flags_and_file_are_the_same_sweep(tmp_path, capsys):
     frame = purejaxrl.load(out)
     assert frame.groupby(["config_id", "bonus.coef", "algo.num_epochs", "seed"]).ngroups == 4
     assert (frame.loc[frame["bonus.coef"] == 0, "bonus_mean"] == 0).all()
-    (tmp_path / "sweep.toml").write_text(FILE)
-    assert main("sweep", tmp_path / "sweep.toml", "--out", out) == 0  # the same: nothing is left to do
+    tables = FILE.replace('"bonus.coef"', "bonus.coef")  # TOML's own dotted names
+    tables = tables.replace('"algo.num_steps" = 8\n"algo.hidden" = 8\n"algo.anneal_lr" = false\n', "")
+    tables += "[algo]\nnum_steps = 8\nhidden = 8\nanneal_lr = false\n"
+    for text in (tables, FILE):
+        (tmp_path / "sweep.toml").write_text(text)
+        assert main("sweep", tmp_path / "sweep.toml", "--out", out) == 0  # the same: nothing is left to do
     assert main("sweep", tmp_path / "sweep.toml", "--seeds", 3, "--out", out) == 2
     assert "of another sweep, which differs in seeds" in capsys.readouterr().err
     assert json.loads((out / "sweep.json").read_text())["env_settings"] == {"size": 4}

@@ -355,6 +355,8 @@ def test_hashed_cells_tell_states_apart():
         ({"settings": GoExplore(explore_steps=0)}, "settings.explore_steps must be >= 1"),
         ({"cells": envs.cells}, "cells must be"),
         ({"cells": (Walk.cell, 0)}, "cells' num_cells"),
+        ({"cells": (lambda state: jnp.zeros(2, jnp.int32), 4)}, "cells' cell_fn must give one state one integer"),
+        ({"cells": (lambda state: jnp.float32(1.0), 4)}, "cells' cell_fn must give one state one integer"),
         ({"num_envs": 0}, "num_envs"),
         ({"total_steps": 399}, "4 \\* 100 = 400 steps, got 399"),
         ({"env": "DeepSea-bsuite"}, "env must be an environment"),
@@ -439,6 +441,23 @@ def test_only_episodes_from_the_present_start_count():
     ended = Transition(reward=jnp.zeros(4), terminated=done & (jnp.arange(4) < 2), truncated=done)
     after = resets.observe(state, None, ended)
     assert (after.tried, after.succeeded) == (2, 1)
+
+
+def test_rounding_is_no_failure():
+    """A return of some hundreds is summed forwards in an episode, backwards in a demonstration; a worse one fails."""
+    rewards = np.random.default_rng(0).uniform(-16, 0, (200, 64)).astype(np.float32)
+    to_go = jnp.asarray(rewards[::-1].cumsum(axis=0, dtype=np.float32)[-1])
+    total = jnp.asarray(rewards.cumsum(axis=0, dtype=np.float32)[-1])
+    assert (total < to_go - 1e-4).any()
+    states, obs, _ = demonstration_of(64)
+    resets = BackwardResets(states, obs, to_go, window=100)
+    spec, ends = spec_of(64, 64), jnp.ones(64, bool)
+    state = resets.init(jax.random.key(0), spec, fresh).replace(place=jnp.arange(64))
+    for worse, succeeds in ((0.0, True), (0.1, False)):
+        ended = Transition(reward=jnp.full(64, -worse), terminated=ends, truncated=~ends)
+        for start in range(64):
+            found = resets.observe(state.replace(total=total, start=jnp.int32(start)), None, ended)
+            assert (int(found.tried), int(found.succeeded)) == (1, int(succeeds))
 
 
 def test_some_episodes_start_later():

@@ -14,7 +14,7 @@ from commands import with_devices
 from rich.console import Console
 
 import purejaxrl
-from purejaxrl import population_based, populations
+from purejaxrl import checkpoint, population_based, populations
 from purejaxrl.algos import PPO
 from purejaxrl.progress import Progress
 from purejaxrl.search import LogUniform
@@ -156,6 +156,20 @@ def test_it_goes_on_where_it_was_stopped(whole, tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(purejaxrl.load(out), ordered, check_exact=True)
     with pytest.raises(SettingError, match="of another sweep, which differs in interval"):
         train(out=out, interval=96)
+    before = {path.name for path in out.iterdir()}
+    for state in out.glob("state-*"):
+        (state / "manifest.json").write_text("{")
+    for _ in range(2):
+        with pytest.raises(checkpoint.CheckpointError, match="nothing saved there can be used"):
+            train(out=out)
+    assert {path.name for path in out.iterdir()} == before
+
+
+def test_a_member_that_has_diverged_is_the_worst():
+    """Whatever its episodes return: a policy of NaN plays on."""
+    rows = pd.DataFrame({"num_episodes": [1, 1], "episode_return": [9.0, 9.0], "value_loss": [0.1, np.nan]})
+    assert population_based._score(rows[:1]) == 9
+    assert population_based._score(rows) == -np.inf
 
 
 def test_an_interrupt_before_the_first_update(tmp_path, monkeypatch):

@@ -42,7 +42,7 @@ class Told(Progress):
         self.lines = []
         super().__init__(Console(file=open(os.devnull, "w")))  # noqa: SIM115
 
-    def say(self, line):
+    def warn(self, line):
         self.lines.append(line)
 
 
@@ -392,9 +392,11 @@ def test_a_run_whose_checkpoints_are_all_damaged_says_so(stopped, tmp_path, caps
     shutil.copytree(stopped / "part", folder)
     for step in runs.checkpoints(folder):
         flip(arrays(folder / "checkpoints" / str(step)))
-    for verb in ("eval", "resume"):
+    before = {path.name for path in (folder / "checkpoints").iterdir()}
+    for verb in ("eval", "resume", "resume"):  # as a queue would, again and again: it must not start over
         assert main(verb, folder) == 2
         assert "checkpoints can be used" in capsys.readouterr().err
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == before
 
 
 def test_metrics_that_were_cut_come_back_from_the_checkpoint(stopped, tmp_path):
@@ -699,10 +701,33 @@ def test_a_learner_that_is_no_longer_finite_is_frozen_and_named(broken, tmp_path
     assert last.tolist() == [5 if seed in seeds else 12 for seed in range(4)]
 
 
+def test_a_seed_that_has_diverged_has_no_final_return(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        metrics, "diverged", lambda rows, *fields: np.asarray((rows["seed"] == 1) & (rows["update"] > 4))
+    )
+    summary = training.run(config(if_diverged="freeze"), tmp_path / "x", Told())
+    kept, lost = summary["final_return_per_seed"]
+    assert np.isnan(lost)
+    assert np.isfinite(kept)
+    assert summary["final_return_mean"] == kept
+
+
 def test_diverging_has_an_exit_code_of_its_own(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(metrics, "diverged", lambda rows, *fields: np.ones(len(rows), bool))
     assert main("train", *FLAGS, "--total-steps", 64, "--out", tmp_path / "x") == 3
-    assert "lower --algo.learning-rate" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "diverged: no checkpoint had been saved yet; lower --algo.learning-rate" in told
+
+
+def test_a_reader_that_has_gone_costs_no_training(tmp_path):
+    """`2>&1 | head -1`: all goes on, without a word."""
+    command = [sys.executable, "-m", "purejaxrl", "train", *map(str, FLAGS), "--total-steps", "640"]
+    with subprocess.Popen([*command, "--out", tmp_path / "x"], stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        process.stderr.readline()
+        process.stderr.close()
+        assert process.wait(timeout=60) == 0
+    assert json.loads((tmp_path / "x" / "summary.json").read_text())["updates"] == 40
 
 
 # --- what hangs -------------------------------------------------------------------------------------------------------

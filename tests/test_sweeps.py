@@ -209,6 +209,41 @@ def test_lanes_under_way_go_on_in_the_middle_of_their_runs(whole, tmp_path, monk
     assert (found.frame["seconds"] > 0).all()
 
 
+def test_a_last_rung_goes_on_in_the_middle_of_its_runs(tmp_path, monkeypatch):
+    event, done, advance = threading.Event(), [], lanes.Lanes.advance
+    halved = {"rungs": (0.5,), "keep": 0.5}
+    whole = cartpole(**halved)
+    monkeypatch.setattr(lanes, "CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(sweeps.runs, "interruptible", lambda: contextlib.nullcontext(event))
+
+    def counted(self, *args):
+        done.append(self.done + 1)
+        if self.done >= 12:
+            event.set()
+        return advance(self, *args)
+
+    monkeypatch.setattr(lanes.Lanes, "advance", counted)
+    assert not cartpole(out=tmp_path / "x", **halved).complete
+    assert not sweeps.read(tmp_path / "x").complete
+    event.clear()
+    monkeypatch.setattr(sweeps.runs, "interruptible", lambda: contextlib.nullcontext(threading.Event()))
+    first = len(done)
+    again = cartpole(out=tmp_path / "x", **halved)
+    assert done[first] == 14
+    same = [name for name in again.frame.columns if name != "seconds"]
+    pd.testing.assert_frame_equal(again.frame[same], whole.frame[same], check_exact=True)
+    assert sweeps.read(tmp_path / "x").complete
+
+
+def test_what_a_sampler_has_tried_is_shown_again_whatever_programs_it_took(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweeps, "MOST_PROGRAMS", 2)
+    search = {"algo.num_epochs": [1, 2], "algo.num_minibatches": [1, 2]}
+    tuned = {"sampler": "qmc", "samples": 8, "batch": 1, "seeds": 1, "env": "CartPole-v1", "out": tmp_path / "x"}
+    found = sweep(search, **tuned)
+    assert len(found.frame.drop_duplicates(list(search))) > 2
+    pd.testing.assert_frame_equal(sweep(search, **tuned).frame, found.frame)
+
+
 def test_a_killed_sweep_goes_on(tmp_path):
     """SIGKILL once the first part is there; the same call then fills the folder, and no lock is left behind."""
     code = """

@@ -90,11 +90,11 @@ class BootDQN(struct.PyTreeNode):
 
     def update(self, state: BootDQNState, key: Array, batch: Transition, actor0: PyTree, reward_fn: Callable):
         del actor0
-        loss = lambda params, fixed, key, sample: self._loss(state, params, fixed, sample)  # noqa: E731
-        return offpolicy.update(self, state, key, batch, reward_fn, loss)
+        return offpolicy.update(self, state, key, batch, reward_fn, self._loss)
 
-    def _loss(self, state: Any, params: PyTree, fixed: tuple[PyTree, PyTree], sample: offpolicy.Sample):
+    def _loss(self, state: Any, params: PyTree, fixed: tuple[PyTree, PyTree], key: Array, sample: offpolicy.Sample):
         """The mean loss over the samples and members; `fixed`: the target networks, the priors."""
+        del key
         target_params, prior = fixed
         next_q = exploration.masked(self._values(state, target_params, prior, sample.last), sample.last_mask)
         coins = replay.coins(state.seed, sample.place, 2 * self.num_members)

@@ -1,8 +1,8 @@
 """PQN with an ensemble that disagrees: deep exploration without a replay buffer or target networks.
 
 PQN (Gallici et al. 2024, arXiv:2407.04811) learns Q(λ) from the last rollout alone; randomised prior functions (Osband
-et al. 2018, arXiv:1806.03335) make an ensemble of it that knows what it has not seen. Nobody has published the pair;
-docs/deep.md has what it can and cannot do. Details that matter ("PQN", "BootDQN": the algorithms here):
+et al. 2018, arXiv:1806.03335) make an ensemble of it that knows what it has not seen. Of the pair we know no
+publication; docs/deep.md has what it can and cannot do. Details that matter ("PQN", "BootDQN": the algorithms here):
 
 - K networks, each with a fixed random one of `prior_scale` standard deviation added to its output (BootDQN); with
   `index_size` K readings of one hypermodel, which differ in the last layer alone (HyperAgent);

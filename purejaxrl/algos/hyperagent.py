@@ -21,7 +21,6 @@ product, where an ensemble costs a network. Details that matter, with their sour
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -114,7 +113,7 @@ class HyperAgent(struct.PyTreeNode):
 
     def update(self, state: HyperAgentState, key: Array, batch: Transition, actor0: PyTree, reward_fn: Callable):
         del actor0
-        return offpolicy.update(self, state, key, batch, reward_fn, functools.partial(self._loss, state))
+        return offpolicy.update(self, state, key, batch, reward_fn, self._loss)
 
     def _loss(self, state: Any, params: PyTree, fixed: tuple[PyTree, PyTree], key: Array, sample: offpolicy.Sample):
         """The mean loss over the samples and all indices; `fixed`: the target network, the prior."""

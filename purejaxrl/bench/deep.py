@@ -1,17 +1,20 @@
 """Deep exploration on tasks that random actions do not solve: DeepSea size by size, and MiniGrid's hardest tasks.
 
 A *piece* is a method on a task: its seeds train as lanes of one program, and the ends of their episodes are counted
-exactly. DeepSea is judged as bsuite does, and a piece of it ends once all its seeds have solved their size.
+exactly. DeepSea is judged as bsuite does, and a seed of it is done once it has solved its size.
 
 The folder: ``parts/METHOD--TASK.parquet`` with a curve of each seed and what came of it, and a ``.json`` with the exact
-configuration, written as seeds are done: the same call goes on there, and calls with other methods or tasks join
-it. ``results.parquet`` has a row per method, task and seed; :mod:`purejaxrl.bench.deep_figures` shows them.
+configuration, written as seeds are done, and ``under-way`` with what is not: the same call goes on there, and calls
+with other methods or tasks join it. ``results.parquet`` has a row per method, task and seed;
+:mod:`purejaxrl.bench.deep_figures` shows them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import json
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,7 +30,9 @@ from purejaxrl.bench import bsuite, deep_figures, parts
 from purejaxrl.bench.deep_methods import DEEPSEA, GRIDS, MINIGRID
 from purejaxrl.bench.exploration import WINDOW, final_return
 from purejaxrl.lanes import Lanes, lane_keys
+from purejaxrl.populations import Point, UnderWay
 from purejaxrl.progress import Progress
+from purejaxrl.sweeps import UNDER_WAY
 from purejaxrl.train import Train, make_train
 from purejaxrl.types import Array, SettingError, check_choice, check_int
 
@@ -37,6 +42,7 @@ POINTS = 500  # of each seed's curve at most
 LUCK = 0.1  # share of good episodes in the last tenth, up to which an early success was luck
 LOOKS = 100  # times that DeepSea is looked at whether it may end
 MOST_SEEDS = 1000  # as of the other benchmark
+MOST_STEPS = 2**31 - 1
 SHARE = 0.9  # a task of MiniGrid is solved when over a WINDOW of the updates so many of the episodes were successful
 ROWS = ["method", "task", "size", "seed", "solved", "episodes_to_solve", "steps_to_solve", "final_success"]
 ROWS += ["final_return", "episodes", "env_steps", "seconds", "compile_seconds"]
@@ -55,7 +61,7 @@ class Counted(Train):
     def advance(self, state: Any, num_updates: int) -> tuple[Any, dict[str, Array]]:
         def one(state, _):
             state, found = Train.advance(self, state, 1)
-            kept = {name: found[name][0] for name in ("env_steps", "num_episodes", "episode_return")}
+            kept = {name: found[name][0] for name in metrics.NUMBERS}
             return state, kept | {"good": state.visits[0], "bad": state.visits[1]}
 
         return jax.lax.scan(one, state, length=num_updates)
@@ -76,7 +82,7 @@ class Piece:
     # Of how many episodes were good and bad so far, after every update, and of the number of updates in the whole
     # budget: the update after which the task was solved, counted from 0; None where it never was.
     solved: Callable[[np.ndarray, np.ndarray, int], int | None]
-    stops: bool  # once all seeds have solved the task, and not by luck alone
+    stops: bool  # a seed does once it has solved the task, and not by luck alone
     budget: Mapping[str, Any]  # what the whole folder has in common
 
     @property
@@ -98,10 +104,10 @@ class Piece:
             warnings.simplefilter("ignore")  # a budget is rounded down to whole updates: `env_steps` says so
             return Counted(make_train(self.env, learner, bonus=bonus, visits=self.env.outcomes()[:2], **settings))
 
-    def train(self, seeds: Sequence[int], progress: Progress, interrupted: Any) -> Iterator[Frame]:
+    def train(self, seeds: Sequence[int], progress: Progress, interrupted: Any, out: Path) -> Iterator[Frame]:
         """Train these seeds, as many at a time as go together: the curve of each, with what came of it.
 
-        An interrupt loses those under way, and ends it.
+        An interrupt ends it. Those under way are saved now and then in the folder `out`, where the same call goes on.
         """
         train = self.bind()
         # A seed that is done frees its device for the next; and replayed samples of several lanes are slow on CPUs.
@@ -120,32 +126,50 @@ class Piece:
             )
         lanes.compile(progress)
         for start in range(0, len(seeds), num_lanes):
-            before = lanes.run_seconds
-            found = self._train(lanes, seeds[start : start + num_lanes], progress, interrupted)
+            found = self._train(lanes, seeds[start : start + num_lanes], progress, interrupted, out)
             if found.empty:
                 return
-            compiling = 0.0 if start else lanes.compile_seconds  # once for all of them
-            yield found.assign(seconds=lanes.run_seconds - before, compile_seconds=compiling)
+            yield found.assign(compile_seconds=0.0 if start else lanes.compile_seconds)  # once for all of them
 
-    def _train(self, lanes: Lanes, seeds: Sequence[int], progress: Progress, interrupted: Any) -> Frame:
+    def _train(self, lanes: Lanes, seeds: Sequence[int], progress: Progress, interrupted: Any, out: Path) -> Frame:
         num_updates, steps = lanes.train.num_updates, lanes.per_update * len(seeds) // lanes.num_lanes  # of an update
-        spare = list(seeds) + [seeds[-1]] * (lanes.num_lanes - len(seeds))
-        lanes.begin((), lane_keys(spare))
-        found = []
-        while not interrupted.is_set():
+        points = [Point({"config_id": self.name, "config": json.dumps(self.config)}, seed) for seed in seeds]
+        under_way, start = UnderWay(out / UNDER_WAY, points, 0, lanes.num_lanes), lanes.run_seconds
+        curves: dict[int, Frame] = {}  # of the seeds that are done
+
+        def look(until: int) -> None:
+            """Find who is done, when so many updates are."""
+            so_far = pd.concat(found, ignore_index=True)
+            for seed in set(seeds) - curves.keys():
+                run = so_far[(so_far["seed"] == seed) & (so_far["update"] <= until)]
+                row = outcome(run, self.solved(*ends(run), num_updates))
+                if until == num_updates or (row["solved"] and row["final_success"] > LUCK):
+                    curves[seed] = curve(run).assign(**row)
+
+        if (saved := under_way.load(lanes)) is not None:
+            progress.advance(lanes.done * steps, saved)
+            start -= float(saved["seconds"].to_numpy()[0])
+            found = [saved.drop(columns="seconds")]
+            for until in range(lanes.chunk, lanes.done + 1, lanes.chunk) if self.stops else ():
+                look(until)
+        else:
+            lanes.begin((), lane_keys([*seeds, *[seeds[-1]] * (lanes.num_lanes - len(seeds))]))
+            found = []
+        while len(curves) < len(seeds):
+            stopped = interrupted.is_set()
+            under_way.save(lanes, found, lanes.run_seconds - start, now=stopped)
+            if stopped:
+                return pd.DataFrame()
             first = lanes.done + 1
             rows = {name: values[: len(seeds)] for name, values in lanes.advance(()).items()}
             found.append(metrics.frame(rows, seeds, first_update=first))
             progress.advance((lanes.done + 1 - first) * steps, found[-1])
-            if not (self.stops or lanes.done == num_updates):
-                continue
-            each = [run for _, run in pd.concat(found, ignore_index=True).groupby("seed")]
-            rows = [outcome(run, self.solved(*ends(run), num_updates)) for run in each]
-            if lanes.done == num_updates or all(row["solved"] and row["final_success"] > LUCK for row in rows):
-                progress.advance((num_updates - lanes.done) * steps)  # what need not be run
-                same: Any = {"method": self.method, "task": self.task, "size": self.size}
-                return pd.concat([curve(run).assign(**same, **row) for run, row in zip(each, rows, strict=True)])
-        return pd.DataFrame()
+            if self.stops or lanes.done == num_updates:
+                look(lanes.done)
+        progress.advance((num_updates - lanes.done) * steps)  # what need not be run
+        under_way.clear()
+        same: Any = {"method": self.method, "task": self.task, "size": self.size, "seconds": lanes.run_seconds - start}
+        return pd.concat([curves[seed] for seed in seeds]).assign(**same)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,6 +196,7 @@ def deepsea(episodes: int = bsuite.DEEP_SEA_EPISODES, *, stochastic: bool = Fals
     def piece(method: str, size: int) -> Piece:
         env = envs.BsuiteDeepSea(size, deterministic=not stochastic)
         learner, bonus, num_envs = DEEPSEA[method](size)
+        check_int(episodes, "episodes", ge=math.ceil(num_envs * learner.num_steps / size), le=MOST_STEPS // size)
         env = envs.IndexObservation(env) if bonus is None else env  # bonuses hash what they see
         name = f"deepsea{'_stochastic' * stochastic}-{size}"
         return Piece(
@@ -268,7 +293,7 @@ def run(
 
     Returns:
       The results, a row per method, task and seed, and the interrupt (Ctrl-C or SIGTERM), which is set where not all
-      that was asked for is there: it loses the seeds under way and no other.
+      that was asked for is there. What is under way is saved then, and every minute.
 
     Raises:
       SettingError: where a name is wrong, or `out` holds something else or another configuration.
@@ -294,12 +319,16 @@ def run(
         total = sum(steps[name] * len(seeds) for name, seeds in work.items())
         with runs.interruptible() as interrupted, progress, progress.training(total):
             for number, (name, seeds) in enumerate(work.items()):
-                for found in pieces[name].train(seeds, progress, interrupted):
+                if interrupted.is_set():
+                    break
+                for found in pieces[name].train(seeds, progress, interrupted, out):
                     frames[name] = pd.concat([frames[name], found], ignore_index=True) if name in frames else found
                     parts.write(folder / f"{name}.parquet", pieces[name].config, frames[name])
                 if name not in frames or not set(seeds) <= set(frames[name]["seed"]):
-                    break  # interrupted
+                    break
                 progress.say(f"{number + 1} of {len(work)}: {deep_figures.in_one_line(results([frames[name]]))}")
+        with contextlib.suppress(OSError):
+            (out / UNDER_WAY).rmdir()  # where nothing is
         found = results(frames.values())
         if not found.empty:
             deep_figures.write(out, study.name, found, pd.concat(frames.values(), ignore_index=True))

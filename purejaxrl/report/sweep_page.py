@@ -57,7 +57,7 @@ def page(folder: Path) -> pages.Page:
     return pages.Page(
         title=f"Sweep on {pages.env_name(plan.get('env'), plan.get('env_settings'))}",
         lead=_lead(found, best, plan, objectives),
-        verdicts=[*verdicts, *said],
+        verdicts=[*_missing(found, plan), *verdicts, *said],
         facts=_facts(found, best, summary),
         best=_best_table(found, best, metric),
         front=front,
@@ -78,6 +78,15 @@ def page(folder: Path) -> pages.Page:
         configs=[("the sweep", json.dumps(plan, indent=2))],
         versions=plan["versions"] if isinstance(plan.get("versions"), dict) else {},
     )
+
+
+def _missing(found: Sweep, plan: dict[str, Any]) -> list[Verdict]:
+    """What was asked for and is not there; nothing where all is."""
+    if found.complete:
+        return []
+    there, wanted = found.frame.groupby(["config_id", "seed"]).ngroups, sweeps.num_runs(plan)
+    what = f"{whole(there)} of {whole(wanted)} runs" if there < wanted else "its last rung, not in all its runs,"
+    return [Verdict("Not done", "open", f"{what} {'is' if there == 1 else 'are'} there; the same call goes on.")]
 
 
 def _objectives(plan: dict[str, Any]) -> list[str]:

@@ -29,7 +29,7 @@ def test_the_loss_by_hand(bootstrap):
     state = SimpleNamespace(prior_gain=jnp.asarray(0.5), seed=jnp.uint32(7), network=Table)
     mask = jnp.array([[True, False], [True, True], [True, True]])
     fixed = jnp.asarray(target), jnp.asarray(prior)
-    loss, metrics = agent._loss(state, jnp.asarray(params), fixed, learners.samples(mask))
+    loss, metrics = agent._loss(state, jnp.asarray(params), fixed, jax.random.key(0), learners.samples(mask))
     coins = np.asarray(replay.coins(jnp.uint32(7), jnp.array([3, 4, 8]), 2 * MEMBERS))
     params, target = params + prior, target + prior
     total = weights = 0.0

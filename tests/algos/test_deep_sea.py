@@ -9,8 +9,8 @@ import pytest
 
 import purejaxrl
 from purejaxrl import envs
-from purejaxrl.algos import DQN, BootDQN, BootPQN, HyperAgent
-from purejaxrl.bench import bsuite
+from purejaxrl.algos import DQN, BootDQN, BootPQN
+from purejaxrl.bench import bsuite, deep_methods
 
 SIZE, SEEDS = 12, 3  # a random walk finds the treasure in one of 4,096 episodes
 pytestmark = pytest.mark.fully_optimised
@@ -43,12 +43,12 @@ def test_epsilon_greedy_finds_nothing():
 @pytest.mark.parametrize(
     ("learner", "num_envs", "episodes"),
     [
-        (HyperAgent(hidden=(64,), prior_scale=1.0, learning_rate=1e-3), 1, 500),
+        (deep_methods.hyperagent(SIZE)[0], 1, 1000),
         (BootDQN(hidden=(64,)), 1, 500),
         (BootPQN(hidden=(64,), prior_scale=1.0, num_members=20, num_steps=10), 8, 500),
-        (BootPQN(hidden=(64,), num_members=20, num_steps=10, index_size=4, learning_rate=5e-4), 8, 1000),
+        (deep_methods.hyperpqn(SIZE)[0], 8, 2500),
     ],
-    ids=["hyperagent", "bootdqn", "bootpqn", "hypermodel on pqn"],
+    ids=["hyperagent", "bootdqn", "bootpqn", "hyperpqn"],
 )
 def test_acting_on_doubt_solves_it(learner, num_envs, episodes):
     assert solved(learner, num_envs, episodes) == SEEDS

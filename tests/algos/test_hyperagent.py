@@ -32,7 +32,8 @@ def test_the_loss_is_that_of_a_loop_over_indices(target_index):
     agent = HyperAgent(target_index=target_index, **settings)
     state = SimpleNamespace(prior_gain=jnp.asarray(0.5), noise_seed=jnp.uint32(7), network=Table)
     key, fixed = jax.random.key(1), (jnp.asarray(target), jnp.asarray(prior))
-    loss, _ = agent._loss(state, jnp.asarray(params), fixed, key, learners.samples())
+    mask = jnp.array([[True, False], [True, True], [True, True]])
+    loss, _ = agent._loss(state, jnp.asarray(params), fixed, key, learners.samples(mask))
     noise = np.asarray(replay.coins(jnp.uint32(7), jnp.array([3, 4, 8]), SIZE))
 
     prior[..., 0] = 0.0  # the prior has no mean
@@ -47,7 +48,7 @@ def test_the_loss_is_that_of_a_loop_over_indices(target_index):
         at = lambda values, xi: values[:, 0] + values[:, 1:] @ xi  # noqa: E731
         targets = []
         for xi in indices[:, sample]:
-            choice = at(online[after], xi).argmax()
+            choice = 0 if sample == 0 else at(online[after], xi).argmax()  # the other one is not allowed there
             targets.append([1.0, 2.0, 3.0][sample] + discount * at(target[after], xi)[choice])
         pairs = [(xi, np.mean(targets)) for xi in sphere]
         if target_index == "same":
@@ -118,6 +119,17 @@ def test_the_prior_fits_the_observations_that_are_met(name, size):
         values = np.asarray(agent._values(learner, zero, learner.prior, cells))
         return values.std() if name == "bootdqn" else np.sqrt(np.square(values[..., 1:]).sum(-1).mean() / 40)
 
+    seen, loss = [], type(agent)._loss
+
+    def recorded(self, state, *rest):
+        jax.debug.callback(lambda gain: seen.append(float(gain)), state.prior_gain)
+        return loss(self, state, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(agent), "_loss", recorded)
+        jax.jit(learners.bind(env, agent, num_envs=4, total_steps=256).advance, static_argnums=1)(before, 1)
+        jax.effects_barrier()
+    np.testing.assert_allclose(seen, float(first.learner.prior_gain))  # from the first gradient step on
     assert spread(before.learner) < 0.7 * agent.prior_scale
     np.testing.assert_allclose(spread(first.learner), agent.prior_scale, rtol=0.25)
     np.testing.assert_array_equal(first.learner.prior_gain, after.learner.prior_gain)

@@ -112,15 +112,47 @@ def test_nothing_is_run_twice_and_more_seeds_join(sea, monkeypatch):
     assert len(more) == 10
 
 
-def test_a_piece_ends_once_all_its_seeds_have_solved_it(tmp_path):
-    """Of 20,000 episodes it looks every hundredth part."""
-    results, _ = run(tmp_path, deep.deepsea(20_000), [3], methods=["many"])
+def test_a_seed_ends_once_it_has_solved_its_task(tmp_path, monkeypatch):
+    """Whatever the lanes beside it need: six in one program, as on a GPU, looked at after every second update."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    results, _ = run(tmp_path, deep.deepsea(2000), [3], methods=["many"], num_seeds=6)
     assert results["solved"].all()
+    assert results["seconds"].nunique() == 1
+    assert results["episodes"].nunique() > 1
+    assert (results["env_steps"] == 3 * results["episodes"]).all()
     part = pd.read_parquet(tmp_path / "parts/many--deepsea-3.parquet")
-    looks = -(-results["episodes_to_solve"].max() // 200)
-    assert (results["episodes"] == 200 * looks).all()
-    assert (results["env_steps"] == 600 * looks).all()
-    assert (part.groupby("seed")["env_steps"].max() == 600 * looks).all()
+    for _, curve in part.groupby("seed"):
+        total = np.r_[0, curve["episodes"]]
+        good = np.cumsum(np.r_[0, curve["success"].fillna(0)] * np.diff(total, prepend=0))
+
+        def done(updates, total=total, good=good):
+            last = updates - max(updates // 10, 1)
+            share = (good[updates] - good[last]) / (total[updates] - total[last])
+            return (
+                np.isfinite(bsuite.deep_sea_solved((total - good)[1 : updates + 1], total[1 : updates + 1]))
+                and share > 0.1
+            )
+
+        assert [done(updates) for updates in range(2, len(curve) + 1, 2)] == [False] * (len(curve) // 2 - 1) + [True]
+
+
+def test_luck_ends_no_seed(tmp_path, monkeypatch):
+    """Four looks at 40 updates, of which the first succeeds, and then none until the twentieth."""
+    monkeypatch.setattr(deep, "LOOKS", 4)
+    advance, good = deep.Counted.advance, lambda update: (update <= 1) | (update > 20)
+
+    def lucky(self, state, num_updates):
+        state, found = advance(self, state, num_updates)
+        ended = found["good"] + found["bad"]
+        updates = jnp.arange(1, 41)
+        won = jnp.cumsum(good(updates))[ended // 4 - 1] * 4
+        return state, found | {"good": won, "bad": ended - won}
+
+    monkeypatch.setattr(deep.Counted, "advance", lucky)
+    monkeypatch.setitem(deep.DEEPSEA, "sure", lambda size: (algos.PPO(num_steps=size, **SMALL), None, 4))
+    results, _ = run(tmp_path, deep.deepsea(160), [3], methods=["sure"])
+    assert (results["episodes_to_solve"] == 4).all()
+    assert (results["episodes"] == 4 * 30).all()
 
 
 def test_an_interrupt_keeps_what_is_done(tmp_path, monkeypatch):
@@ -161,6 +193,31 @@ def test_an_interrupt_keeps_the_seeds_that_are_done(tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(more[:-1], found)
 
 
+@pytest.mark.parametrize(("method", "size", "num_seeds"), [("one", 10, 1), ("many", 3, 6)])
+def test_seeds_under_way_go_on_where_they_were(method, size, num_seeds, tmp_path, monkeypatch):
+    """Interrupted after the first chunk, when some are done: to the same bits, without doing a chunk twice."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")  # where all seeds are lanes of one program
+    stop, advance, chunks = threading.Event(), deep.Lanes.advance, []
+    words = {"methods": [method], "num_seeds": num_seeds}
+    whole, _ = run(tmp_path / "whole", deep.deepsea(2000), [size], **words)
+
+    def counted(self, *args):
+        chunks.append(self.done)
+        if len(chunks) == 1:
+            stop.set()
+        return advance(self, *args)
+
+    monkeypatch.setattr(deep.runs, "interruptible", lambda: contextlib.nullcontext(stop))
+    monkeypatch.setattr(deep.Lanes, "advance", counted)
+    found, _ = run(tmp_path / "x", deep.deepsea(2000), [size], **words)
+    assert found.empty
+    stop.clear()
+    found, _ = run(tmp_path / "x", deep.deepsea(2000), [size], **words)
+    assert len(set(chunks)) == len(chunks)
+    pd.testing.assert_frame_equal(*(rows.drop(columns=["seconds", "compile_seconds"]) for rows in (found, whole)))
+    assert not (tmp_path / "x" / "under-way").exists()
+
+
 def test_sigterm_keeps_what_is_done_and_is_no_fault(tmp_path):
     words = ["deepsea", "--sizes", "4", "20", "--method", "epsilon", "--seeds", "1", "--out", str(tmp_path / "x")]
     command = [sys.executable, "-m", "purejaxrl", "bench", *words, "--episodes", "5000"]
@@ -176,8 +233,8 @@ def test_sigterm_keeps_what_is_done_and_is_no_fault(tmp_path):
     assert [path.name for path in (tmp_path / "x").glob("parts/*.parquet")] == ["epsilon--deepsea-4.parquet"]
 
 
-def trained_at_once(self, seeds, progress, interrupted):
-    del progress
+def trained_at_once(self, seeds, progress, interrupted, out):
+    del progress, out
     if interrupted.is_set():
         return
     rows = [
@@ -286,7 +343,7 @@ def test_slope_of_a_power_law():
         (["deepsea", "--sizes", "1"], "size must be >= 2, got 1"),
         (["deepsea", "--episodes", "0"], "episodes must be >= 1"),
         (["deepsea", "--stochastic", "--episodes", "99"], "episodes must be >= 100"),
-        (["deepsea", "--episodes", "2", "--method", "many"], "total_steps must allow at least one update"),
+        (["deepsea", "--episodes", "2", "--method", "many"], "episodes must be >= 8, got 2"),
         (["deepsea", "--seeds", "0"], "seeds must be >= 1"),
         (["minigrid", "--tasks", "MiniGrid-KeyCorridorS3R4-v0"], "tasks.*S3R4.*S3R3"),
         (["minigrid", "--method", "counts"], "method.*counts.*ppo"),
@@ -320,10 +377,16 @@ def test_folders_of_something_else_are_refused(sea, tmp_path, monkeypatch):
 
 def test_every_method_fits_its_tasks():
     """Of the real tables, before anything compiles."""
-    for method in deep_methods.DEEPSEA:
-        learner, bonus, num_envs = deep_methods.DEEPSEA[method](20)
-        assert num_envs * learner.num_steps <= 10_000 * 20
-        assert bonus is None or bonus.normalise == "return_std"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deep, "DEEPSEA", deep_methods.DEEPSEA)
+        patch.setattr(deep, "MINIGRID", deep_methods.MINIGRID)
+        sea, grids = deep.deepsea(), deep.minigrid()
+        pieces = [sea.piece(method, size) for method in deep_methods.DEEPSEA for size in (10, 50)]
+        pieces += [grids.piece(method, EMPTY) for method in deep_methods.MINIGRID]
+        pieces += [grids.piece("noveld", task) for task in deep_methods.GRIDS]
+    for piece in pieces:
+        assert piece.bind().num_updates > deep.LOOKS * piece.stops, piece.name
+        assert piece.bonus is None or piece.bonus.normalise == "return_std"
     learners = [method(deep_methods.GRIDS[EMPTY])[0] for method in deep_methods.MINIGRID.values()]
     assert all(learner == learners[0] for learner in learners)
     assert set(deep_methods.GRIDS) <= set(envs.ids())
