@@ -841,7 +841,7 @@ COMMANDS = [
     ("bench minigrid --out x --tasks MiniGrid-DoorKey-9x9-v0", r"tasks: unknown value .*did you mean MiniGrid-DoorKey"),
     ("bench exploration --out x --suite tiny", r"--suite.*tiny|tiny.*--suite"),
     ("bench exploration --out x --methods count", r"methods: unknown value 'count'; did you mean counts"),
-    ("bench exploration --out x --seeds 0", r"num_seeds must be >= 1, got 0"),
+    ("bench exploration --out x --seeds 0", r"seeds must be >= 1, got 0"),
     ("bench speed --out x --works ppo-5", r"works: unknown value 'ppo-5'; did you mean ppo-"),
     ("bench speed --out x --rounds 0", r"rounds must be >= 1, got 0"),
     ("bench speed --out x --at-least nan", r"at_least must be finite, got nan"),

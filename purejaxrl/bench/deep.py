@@ -61,7 +61,7 @@ class Counted(Train):
     def advance(self, state: Any, num_updates: int) -> tuple[Any, dict[str, Array]]:
         def one(state, _):
             state, found = Train.advance(self, state, 1)
-            kept = {name: found[name][0] for name in metrics.NUMBERS}
+            kept = {name: found[name][0] for name in (*metrics.NUMBERS, "nonfinite")}
             return state, kept | {"good": state.visits[0], "bad": state.visits[1]}
 
         return jax.lax.scan(one, state, length=num_updates)

@@ -115,7 +115,9 @@ class Pair:
 
 
 def final_return(run: Frame) -> float:
-    """Mean return of the episodes that ended in the last tenth of the updates; NaN if none did."""
+    """Mean return of the episodes that ended in the last tenth of the updates; NaN if none did, or the run diverged."""
+    if metrics.diverged(run).any():
+        return np.nan
     last = run[run["update"] > run["update"].max() - max(run["update"].max() // 10, 1)]
     return metrics.mean(last, "episode_return")
 
@@ -178,7 +180,7 @@ def run(
       SettingError: where a name is wrong, or `out` holds runs of another configuration.
     """
     check_choice(suite, list(SUITES), "suite")
-    check_int(num_seeds, "num_seeds", ge=1, le=min(TUNING_SEEDS))
+    check_int(num_seeds, "seeds", ge=1, le=min(TUNING_SEEDS))
     known_tasks = {task.name: task for task in SUITES[suite]}
     known_methods = {method.name: method for method in METHODS}
     for name in tasks:

@@ -68,8 +68,12 @@ def median_with_censoring(steps: np.ndarray) -> float:
 
 
 def overall(results: Frame) -> Frame:
-    """A row per method that has run on every task: the IQM of the scores of all its runs, best first."""
+    """A row per method that has run on every task: the IQM of the scores of all its runs, best first.
+
+    A run without a final return, as one that diverged, scores 0.
+    """
     reported = results[results["phase"] == "reporting"]
+    reported = reported.assign(score=reported["score"].fillna(0.0))
     num_tasks, rows = reported["task"].nunique(), []
     for method, runs in reported.groupby("method", sort=False):
         scores = runs.pivot_table(index="seed", columns="task", values="score", dropna=False).dropna()

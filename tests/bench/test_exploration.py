@@ -120,8 +120,8 @@ def test_a_damaged_part_is_named(tiny, tmp_path, name):
         ({"methods": ["count"]}, r"methods.*count.*counts"),
         ({"tasks": ["deepse"]}, r"tasks.*deepse.*deepsea"),
         ({"suite": "smal"}, r"suite.*small"),
-        ({"num_seeds": 0}, r"num_seeds must be >= 1"),
-        ({"num_seeds": 1001}, r"num_seeds must be <= 1000"),
+        ({"num_seeds": 0}, r"seeds must be >= 1"),
+        ({"num_seeds": 1001}, r"seeds must be <= 1000"),
     ],
 )
 def test_bad_input_is_refused_and_nothing_written(tmp_path, arguments, message):
