@@ -47,7 +47,7 @@ from purejaxrl.algos import PPO
 from purejaxrl.bonuses import RND
 from purejaxrl.search import LogUniform
 
-STEPS = int(os.environ.get("EXAMPLE_STEPS", 150_000))  # of each member
+STEPS = int(os.environ.get("EXAMPLE_STEPS", 149_760))  # of each member
 
 # %% [markdown]
 # ## Train a population
@@ -119,3 +119,7 @@ for name, values in (("the schedule", settings), ("constant settings", constant)
     returns = np.asarray(run(values, jax.random.split(jax.random.key(1000), 8)))
     solved = (np.nanmean(returns[:, -20:], axis=1) > 0.9).sum()
     print(f"{name}: {solved} of 8 seeds solve it, mean return at the end {np.nanmean(returns[:, -20:]):.2f}")
+
+# %% [markdown]
+# On two CPU cores both end at 0.99, with all eight seeds: what the population has found here is a good weight, and not
+# a schedule. Without the comparison one would have believed in the curve above.

@@ -60,7 +60,7 @@ class BootPQN(struct.PyTreeNode):
         types.check_minibatches(self.num_minibatches, "algo.num_minibatches", spec, whole_envs=False)
         if self.index_size and self.num_members == 1:
             raise types.SettingError(
-                "algo.num_members must be at least 2 where algo.index_size is set: one index of many"
+                "algo.num_members must be >= 2 where algo.index_size is set, got 1: each member is an index of many"
             )
 
     def init(self, key: Array, spec: Spec) -> BootPQNState:
