@@ -698,6 +698,7 @@ COMMANDS = [
     ("train --env brxa:ant", r"env: the prefix: unknown value 'brxa'; did you mean brax"),
     (f"{CARTPOLE} --algo pp0", r"algo: unknown value 'pp0'; did you mean ppo\?"),
     (f"{CARTPOLE} --algo ''", r"algo: unknown value ''; choose from bootdqn, bootpqn"),
+    (f"{CARTPOLE} --algo bootpqn --algo.index-size 4 --algo.num-members 1", r"algo.num_members must be >= 2 .*, got 1"),
     (f"{CARTPOLE} --algo sac", r"algo: SAC acts in Box spaces, the environment's is Discrete"),
     (f"{CARTPOLE} --bonus rdn", r"bonus: unknown value 'rdn'; did you mean rnd or ride\?"),
     (f"{CARTPOLE} --bonus rnd*rdn", r"bonus: unknown value 'rdn'; did you mean rnd"),
