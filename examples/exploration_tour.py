@@ -89,7 +89,7 @@ columns = 4
 figure, rows = plt.subplots(
     -(-len(found) // columns),
     columns,
-    figsize=(11, 2.9 * -(-len(found) // columns)),
+    figsize=(11, 3 * -(-len(found) // columns)),
     layout="constrained",
     squeeze=False,
 )
@@ -103,11 +103,15 @@ for axes, (name, (visits, returns)) in zip(rows.flat, found.items(), strict=Fals
     image = axes.imshow(picture, cmap="viridis", vmin=-0.15, vmax=1)
     solved = (np.nanmean(returns[:, -5:], axis=1) > 0.5).sum()
     seen = (grid[layout >= 0] > 0).mean()
-    axes.set_title(f"{name}: {seen:.0%} of states, {solved} of {SEEDS} seeds", fontsize=10)
-bar = figure.colorbar(image, ax=rows, shrink=0.5, ticks=[-0.15, 0, 1])
+    axes.set_title(f"{name}\n{seen:.0%} of states, {solved} of {SEEDS} solve it", fontsize=10)
+bar = figure.colorbar(image, ax=rows, shrink=0.5, ticks=[-0.15, np.log1p(1) / np.log1p(most), 1])
 bar.ax.set_yticklabels(["never", "once", f"{most:,.0f} visits"])
 plt.show()
 
 # %% [markdown]
+# PPO alone keeps to the left, since each step right costs. So do bonuses for what is new in the *episode* (E3B, NGU,
+# RIDE): every episode sees as many new states, whatever it does. Bonuses for what is new since the run began fill the
+# triangle, and where they do so soon enough the treasure is found and the diagonal is what is visited most.
+#
 # One weight for each bonus says little about which is best: their scales differ. `purejaxrl bench exploration` tunes
 # the weight of each on seeds of their own, on several tasks, and reports the others.
