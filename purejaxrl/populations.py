@@ -31,6 +31,7 @@ from purejaxrl.types import SettingError, check_choice, check_settings, is_key, 
 # 64 envs a lane no faster with more of them.
 CPU_ENVS = 64
 MEMORY_SHARE = 0.7  # of what is free, unless told otherwise
+UNDER_WAY = "under-way"  # lanes that are not done yet, within the folder of a sweep or a benchmark
 SAVE_SECONDS = 60  # between two saves of what is under way
 
 

@@ -34,7 +34,7 @@ from rich.console import Console
 
 from purejaxrl import engines, envs, files, folders, intrinsic, metrics, processes, runs
 from purejaxrl.lanes import Parked
-from purejaxrl.populations import Point, Program, Setup, labelled, peak_memory, replaced
+from purejaxrl.populations import UNDER_WAY, Point, Program, Setup, labelled, peak_memory, replaced
 from purejaxrl.progress import Progress
 from purejaxrl.results import RETURN, Sweep, directions
 from purejaxrl.search import MOST_RUNS, Configuration, configurations, corners
@@ -56,7 +56,6 @@ from purejaxrl.types import (
 
 Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
 PLAN = "sweep.json"
-UNDER_WAY = "under-way"  # lanes that are not done yet, within the folder
 Pair = tuple[int, int]  # a configuration's id and a seed
 MOST_PROGRAMS = 64  # in one sweep; compiling a pair takes 5 to 10 s on a CPU, about a minute on an H200
 RUN_FIELDS = ("num_envs", "total_steps")  # searched without a component's name before them
@@ -371,8 +370,12 @@ def _buckets(
     groups: dict[str, list[int]] = {}
     for number, one in enumerate(found):
         groups.setdefault(repr({name: value for name, value in one.items() if name not in traced}), []).append(number)
-    runs_of = {key: itertools.product([first + number for number in numbers], seeds) for key, numbers in groups.items()}
-    _check_programs(found, traced, sum(any(pair not in done for pair in runs_of[key]) for key in groups))
+    new = [
+        numbers
+        for numbers in groups.values()
+        if any((first + number, seed) not in done for number in numbers for seed in seeds)
+    ]
+    _check_programs(found, traced, len(new))
     buckets, lines = [], {}
     for key, numbers in groups.items():
         static = {name: value for name, value in found[numbers[0]].items() if name not in traced}

@@ -30,11 +30,10 @@ from purejaxrl.bench import bsuite, deep_figures, parts
 from purejaxrl.bench.deep_methods import DEEPSEA, GRIDS, MINIGRID
 from purejaxrl.bench.exploration import WINDOW, final_return
 from purejaxrl.lanes import Lanes, lane_keys
-from purejaxrl.populations import Point, UnderWay
+from purejaxrl.populations import UNDER_WAY, Point, UnderWay
 from purejaxrl.progress import Progress
-from purejaxrl.sweeps import UNDER_WAY
 from purejaxrl.train import Train, make_train
-from purejaxrl.types import Array, SettingError, check_choice, check_int
+from purejaxrl.types import LARGEST_INT, Array, SettingError, check_choice, check_int
 
 Frame = parts.Frame
 FORMAT = 1
@@ -42,7 +41,6 @@ POINTS = 500  # of each seed's curve at most
 LUCK = 0.1  # share of good episodes in the last tenth, up to which an early success was luck
 LOOKS = 100  # times that DeepSea is looked at whether it may end
 MOST_SEEDS = 1000  # as of the other benchmark
-MOST_STEPS = 2**31 - 1
 SHARE = 0.9  # a task of MiniGrid is solved when over a WINDOW of the updates so many of the episodes were successful
 ROWS = ["method", "task", "size", "seed", "solved", "episodes_to_solve", "steps_to_solve", "final_success"]
 ROWS += ["final_return", "episodes", "env_steps", "seconds", "compile_seconds"]
@@ -196,7 +194,7 @@ def deepsea(episodes: int = bsuite.DEEP_SEA_EPISODES, *, stochastic: bool = Fals
     def piece(method: str, size: int) -> Piece:
         env = envs.BsuiteDeepSea(size, deterministic=not stochastic)
         learner, bonus, num_envs = DEEPSEA[method](size)
-        check_int(episodes, "episodes", ge=math.ceil(num_envs * learner.num_steps / size), le=MOST_STEPS // size)
+        check_int(episodes, "episodes", ge=math.ceil(num_envs * learner.num_steps / size), le=LARGEST_INT // size)
         env = envs.IndexObservation(env) if bonus is None else env  # bonuses hash what they see
         name = f"deepsea{'_stochastic' * stochastic}-{size}"
         return Piece(
