@@ -37,13 +37,29 @@ class GRU(nn.Module):
 
     @nn.compact
     def __call__(self, carry: Array, x: Array, first: Array) -> tuple[Array, Array]:
-        def step(cell, carry, inputs):
-            x, first = inputs
-            return cell(jnp.where(first, 0.0, carry), x)
+        size = self.features
+        # What the inputs add is one product over all steps, forwards and backwards; only the rest goes step by step.
+        from_x = [Dense(size, 1.0, name=gate)(x) for gate in ("reset", "update", "new")]
+        kernel = self.param("recurrent", _recurrent, (size, 3 * size))
+        bias = self.param("recurrent_bias", nn.initializers.zeros, (size,))
 
-        # flax's own recurrent initialiser is a QR, which deadlocks under vmap on the CPU.
-        cell = nn.GRUCell(self.features, kernel_init=orthogonal(), recurrent_kernel_init=orthogonal())
-        return nn.scan(step, variable_broadcast="params", split_rngs={"params": False})(cell, carry, (x, first))
+        def step(carry, inputs):
+            (reset, update, new), first = inputs
+            carry = jnp.where(first, 0.0, carry)
+            reset_carry, update_carry, new_carry = jnp.split(carry @ kernel, 3)
+            update = nn.sigmoid(update + update_carry)
+            new = jnp.tanh(new + nn.sigmoid(reset + reset_carry) * (new_carry + bias))
+            carry = (1.0 - update) * new + update * carry
+            return carry, carry
+
+        return jax.lax.scan(step, carry, (from_x, first))
+
+
+def _recurrent(key: Array, shape: tuple[int, int]) -> Array:
+    """An orthogonal matrix for each gate, side by side."""
+    size, all_gates = shape
+    keys = jax.random.split(key, all_gates // size)
+    return jnp.concatenate([orthogonal()(gate_key, (size, size)) for gate_key in keys], axis=1)
 
 
 class TransformerCarry(NamedTuple):

@@ -201,6 +201,8 @@ class MLP(nn.Module):
 class CNN(nn.Module):
     """The small network of the MinAtar paper (Young & Tian 2019): 16 filters of 3×3, then a dense layer of 128, ReLU.
 
+    Cells of more channels than filters, as one-hot ones have, are embedded first, each by itself.
+
     The convolution is a matrix product over shifted slices: under vmap over parameters, XLA's CPU backend turns
     ``lax.conv`` into a grouped convolution that is many times slower.
     """
@@ -213,6 +215,8 @@ class CNN(nn.Module):
     @nn.compact
     def __call__(self, grid: Array) -> Array:
         x = grid.astype(jnp.float32)
+        if x.shape[-1] > self.filters:
+            x = _layer(self.filters, "relu", self.layer_norm, False)(x)
         pad = [(1, 1) if size < 3 else (0, 0) for size in x.shape[:2]]
         x = jnp.pad(x, [*pad, (0, 0)])
         rows, columns = x.shape[0] - 2, x.shape[1] - 2

@@ -1,5 +1,6 @@
 """Memories: acting is the replay of the sequence, nothing crosses an episode's start, windows are exact."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import learners
@@ -33,6 +34,27 @@ def by_steps(apply, params, carry, obs, first):
         carry, (_, value) = apply(params, carry, obs[t : t + 1], first[t : t + 1])
         values.append(value[0, 0])
     return carry, np.asarray(values)
+
+
+def test_the_gru_is_flax_s():
+    """The same weights in flax's cell, step by step, over an episode's start."""
+    gru, cell = memory.GRU(5), nn.GRUCell(5)
+    carry, x, first = jnp.linspace(-1, 1, 5), jax.random.normal(jax.random.key(0), (6, 3)), jnp.arange(6) == 2
+    params = networks.init(gru, jax.random.key(1), carry, x, first)
+    params = jax.tree.map(lambda x: x + 0.1 * jax.random.normal(jax.random.key(2), x.shape), params)
+    own = params["params"]
+    recurrent = dict(zip(("hr", "hz", "hn"), jnp.split(own["recurrent"], 3, axis=1), strict=True))
+    theirs = {"ir": own["reset"], "iz": own["update"], "in": own["new"]}
+    theirs |= {name: {"kernel": kernel} for name, kernel in recurrent.items()}
+    theirs["hn"]["bias"] = own["recurrent_bias"]
+    last, found = gru.apply(params, carry, x, first)
+    for t in range(6):
+        carry, expected = cell.apply({"params": theirs}, jnp.zeros(5) if t == 2 else carry, x[t])
+        np.testing.assert_allclose(found[t], expected, atol=1e-6)
+    np.testing.assert_array_equal(last, found[-1])
+    start = networks.init(gru, jax.random.key(1), carry, x, first)["params"]["recurrent"]
+    for kernel in jnp.split(start, 3, axis=1):  # what is carried neither grows nor fades at first
+        np.testing.assert_allclose(kernel @ kernel.T, np.eye(5), atol=1e-5)
 
 
 @each_kind

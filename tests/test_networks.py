@@ -102,6 +102,19 @@ def test_cnn_is_a_convolution():
     np.testing.assert_allclose(networks.CNN().apply(params, grid), expected, atol=1e-4)
 
 
+def test_cnn_embeds_the_cells_of_many_channels():
+    """One matrix for every cell and ReLU, then the convolution of what it gives."""
+    grid = jax.random.normal(jax.random.key(0), (5, 6, 40))
+    params = networks.CNN().init(jax.random.key(1), grid)["params"]
+    cell = params.pop("Dense_0")
+    rest = {f"Dense_{number - 1}": params[f"Dense_{number}"] for number in (1, 2)}
+    embedded = jax.nn.relu(grid @ cell["kernel"] + cell["bias"])
+    expected = networks.CNN().apply({"params": rest}, embedded)
+    found = networks.CNN().apply({"params": {"Dense_0": cell, **params}}, grid)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert embedded.shape == (5, 6, 16)
+
+
 def test_cnn_takes_grids_smaller_than_its_filter():
     grid = jnp.ones((2, 1, 3), jnp.uint8)
     assert networks.CNN().apply(networks.CNN().init(jax.random.key(0), grid), grid).shape == (128,)

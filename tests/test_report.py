@@ -15,7 +15,7 @@ from scipy.stats import ttest_ind
 import purejaxrl
 from purejaxrl import files, folders, metrics, population_based, report, runs, stats, sweeps
 from purejaxrl.algos import PPO
-from purejaxrl.report import commands, data, figures, numbers, sweep_page, verdicts
+from purejaxrl.report import commands, data, figures, numbers, population_page, sweep_page, verdicts
 from purejaxrl.search import LogUniform
 from purejaxrl.types import SettingError
 
@@ -158,6 +158,33 @@ def test_a_population(population_folder, run_folder):
         report.write([run_folder, population_folder])
 
 
+def test_what_a_population_came_to():
+    """Over members where there is one population, else over populations; noise is not progress."""
+    noise = np.random.default_rng(0).normal(size=(500, 1, 8, 2))
+    words = [population_page._better(scores, 0).word for scores in noise]
+    assert words.count("Improved") < 25
+    assert words.count("Got worse") < 25
+    assert population_page._better(noise[0] + [0, 9], 0).word == "Improved"
+    assert population_page._better(noise[0] - [0, 9], 0).word == "Got worse"
+    several = np.repeat(noise[0] + [0, 9], 3, axis=0)
+    several[2, :, 1] -= 30
+    assert population_page._better(several, 0).word == "Not clear"
+    several[..., 0] = math.nan
+    assert population_page._better(several, 0).word == "Ended"
+
+
+def test_a_population_in_which_members_diverged_says_so(population_folder, tmp_path):
+    assert "Diverged" not in text_of(report.write([population_folder]))
+    shutil.copytree(population_folder, tmp_path / "x")
+    frame = population_based.read(tmp_path / "x").frame
+    members = frame["config_id"].isin([1, 3]) & (frame["seed"] == 0)
+    frame.loc[members & (frame["update"] > frame["update"].max() // 2), "value_loss"] = math.nan
+    metrics.write(tmp_path / "x", frame)
+    interval = (frame["update"].max() // 2) // population_based.read(population_folder).interval + 1
+    text = text_of(report.write([tmp_path / "x"]))
+    assert f"2 of 8 members had a number that was not finite at some time, first in interval {interval}." in text
+
+
 def test_the_call_of_a_population_trains_it_again(population_folder, monkeypatch):
     plan, calls = folders.read(population_folder, "pbt.json"), []
     code = commands.population(plan, population_folder)
@@ -270,6 +297,10 @@ def test_a_run_that_diverged_says_so(run_folder, tmp_path):
     assert "before it was interrupted" in text
     assert "It was frozen then, and the other 1 went on." in text
     assert "1 of 2 seeds has no result and is left out of the mean" in text
+    line = data.series(["x"], [found.frame], [found.final])[0]
+    before = verdicts.learned(found, line).text
+    found.frame.loc[found.frame["seed"] == found.frame["seed"].max(), "episode_return"] = 700.0  # the one that diverged
+    assert verdicts.learned(found, line).text == before
     assert "<dt>diverged</dt><dd>seed 4</dd>" in text
     for odd in (None, [1], {"x": 3}, "4"):
         odd = changed(run_folder, tmp_path / str(odd), diverged=odd)

@@ -102,7 +102,7 @@ GRIDS = {
     "MiniGrid-KeyCorridorS3R3-v0": Grid(1_000_000, published=30_000_000, source=ANDRES),
     "MiniGrid-MultiRoom-N7-S8-v0": Grid(1_000_000, published=30_000_000, source=ANDRES),
     "MiniGrid-KeyCorridorS4R3-v0": Grid(3_000_000),
-    "MiniGrid-ObstructedMaze-2Dlh-v0": Grid(3_000_000),
+    "MiniGrid-ObstructedMaze-2Dlh-v0": Grid(5_000_000),
     "MiniGrid-KeyCorridorS6R3-v0": Grid(5_000_000),
     "MiniGrid-ObstructedMaze-Full-v0": Grid(10_000_000),
 }

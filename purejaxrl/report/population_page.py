@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from purejaxrl import folders, population_based, stats
+from purejaxrl import folders, metrics, population_based, stats
 from purejaxrl.population_based import Population
 from purejaxrl.report import commands, data, figures, pages
 from purejaxrl.report.data import COLOURS, GREY, Curve, Frame, Series
@@ -120,7 +120,7 @@ def _lead(found: Population, plan: dict[str, Any], members: int) -> str:
 def _verdicts(
     found: Population, plan: dict[str, Any], scores: np.ndarray, parents: np.ndarray, lineage: np.ndarray
 ) -> list[Verdict]:
-    verdicts = [_better(scores, lineage[-1])]
+    verdicts = [_better(scores, lineage[-1]), *_diverged(found, scores.shape[0] * scores.shape[1])]
     if not found.complete:
         taken = found.frame["env_steps"].max() / plan["total_steps"]
         verdicts.append(Verdict("Not done", "open", f"{share(taken)} of its steps; the same call goes on."))
@@ -158,9 +158,22 @@ def _better(scores: np.ndarray, member: int) -> Verdict:
     text += f"and is {values[2]} in the last."
     if not np.isfinite(start).any():
         return Verdict("Ended", "open", text, COLOURS[0])
-    gained = [float(np.nanmean(one - start)) > 0 for one in (best, end)]
-    word = "Improved" if all(gained) else "Only the best improved" if gained[0] else "Did not improve"
-    return Verdict(word, "good" if all(gained) else "open" if gained[0] else "bad", text, COLOURS[0])
+    # Over populations where there are several; else over members, which is no test: copies are alike.
+    one = len(scores) == 1
+    _, low, high = stats.welch_interval(scores[0, :, -1], scores[0, :, 0]) if one else stats.t_interval(end - start)
+    word, kind = ("Improved", "good") if low > 0 else ("Got worse", "bad") if high < 0 else ("Not clear", "open")
+    return Verdict(word, kind, text, COLOURS[0])
+
+
+def _diverged(found: Population, members: int) -> list[Verdict]:
+    """How many members were not finite at some time; nothing where none was."""
+    rows = found.frame[metrics.diverged(found.frame)]
+    if rows.empty:
+        return []
+    count, first = len(rows[["seed", "config_id"]].drop_duplicates()), (rows["update"].min() - 1) // found.interval
+    text = f"{whole(count)} of {whole(members)} members had a number that was not finite at some time, first in "
+    text += f"interval {whole(first + 1)}. They rank last then, and the worst go on from the best."
+    return [Verdict("Diverged", "bad", text)]
 
 
 def _facts(found: Population, shape: list[int], steps: np.ndarray) -> list[tuple[str, str]]:

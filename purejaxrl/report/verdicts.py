@@ -38,7 +38,8 @@ def learned(run: Run, series: Series) -> Verdict:
         return Verdict("No result", "open", text, series.colour)
     start = early(run.frame)
     bounds = stats.t_interval(run.final)
-    before = float(np.nanmean(start)) if np.isfinite(start).any() else np.nan
+    both = start[np.isfinite(run.final)] if len(start) == len(run.final) else start  # the same seeds before and after
+    before = float(np.nanmean(both)) if np.isfinite(both).any() else np.nan
     text = f"{took}: the mean return went from {number(before, abs(bounds[0]))} in the first tenth of the training to "
     text += f"{interval(*bounds)} in the last"
     text += " (95 % interval over seeds, by Student's t)." if there > 1 else "; one seed says little about others."

@@ -74,9 +74,36 @@ def craftax():
     make = importlib.import_module("craftax.craftax_env").make_craftax_env_from_name
     env = make("Craftax-Classic-Symbolic-v1", auto_reset=False)
     params = env.default_params.replace(max_timesteps=LIMIT)
-    return Package(
-        lambda key: env.reset(key, params), lambda key, state, action: env.step(key, state, action, params)[:4]
-    )
+
+    def parts(obs):  # 7 × 9 cells of 17 blocks and 4 creatures
+        return {"map": jnp.stack(jnp.split(obs[:1323], 63)).reshape(7, 9, 21), "status": obs[1323:]}
+
+    def reset(key):
+        obs, state = env.reset(key, params)
+        return parts(obs), state
+
+    def step(key, state, action):
+        obs, *others = env.step(key, state, action, params)[:4]
+        return parts(obs), *others
+
+    return Package(reset, step)
+
+
+def test_craftax_s_map_is_one():
+    """Each cell in sight has one block; the player sees the map of the game's state, the player in the middle."""
+    pytest.importorskip("craftax")
+    for name, blocks in (("Craftax-Symbolic-v1", 37), ("Craftax-Classic-Symbolic-v1", 17)):
+        env, params = make(f"craftax:{name}")
+        obs, state = jax.jit(lambda key, env=env, params=params: env.reset_env(key, params))(jax.random.key(0))
+        shown = np.asarray(obs["map"])[..., :blocks]
+        np.testing.assert_array_equal(shown.sum(-1), 1)
+        world = np.asarray(state.inner.map)
+        world = world[0] if world.ndim == 3 else world
+        rows, columns = (size // 2 for size in shown.shape[:2])
+        row, column = np.asarray(state.inner.player_position)
+        there = world[row - rows : row + rows + 1, column - columns : column + columns + 1]
+        np.testing.assert_array_equal(shown.argmax(-1), there)
+        assert obs["status"].shape == env.observation_space(params).spaces["status"].shape
 
 
 def jumanji():
