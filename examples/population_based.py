@@ -16,7 +16,7 @@
 #
 # How much should novelty count? Much at first, little in the end, one would think. Population-based training finds a
 # schedule while it trains: every so often the worst members of a population go on from copies of the best ones, with
-# their settings changed a little. All members are lanes of one compiled program. About a minute on two CPU cores.
+# their settings changed a little. All members are lanes of one compiled program. About two minutes on two CPU cores.
 
 # %%
 # Where the package comes from: a name on the package index, the URL of a repository, or the path of a wheel.

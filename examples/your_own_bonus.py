@@ -136,5 +136,6 @@ axes[0].legend()
 plt.show()
 
 # %% [markdown]
-# To have it on the command line and in the benchmarks, put it into a file of `purejaxrl/bonuses`: what is there is
-# found, documented and tested by its contract.
+# To have it on the command line, put it into a file of `purejaxrl/bonuses`: it is found there, and tested by its
+# contract. A page in `docs/bonuses`, a line in `docs/reference/bonuses.rst` and, for `bench exploration`, an entry of
+# `METHODS` in `purejaxrl/bench/suites.py` are written by hand.

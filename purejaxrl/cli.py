@@ -54,15 +54,15 @@ class Train:
     seed: int = 0
     """The first seed; the others follow it."""
     visits: bool = False
-    """Count exactly how often each true state is visited (tabular environments)."""
+    """Count exactly how often each true state, or box of a continuous one, is visited (where there are cells)."""
     save_seconds: float = 60.0
-    """A checkpoint is saved so often, and at the end."""
+    """Seconds from one checkpoint to the next; one more is saved at the end."""
     keep: int = 2
-    """So many checkpoints are kept, and the one with the best return."""
+    """How many of the newest checkpoints are kept, beside the one with the best return."""
     if_diverged: Literal["stop", "freeze"] = "stop"
     """Where a reward, an observation or a loss is not finite: stop the run, or freeze that seed while others go on."""
     stall_minutes: float = 60.0
-    """Without progress for so long print where it hangs, and exit with 4; 0: wait for ever."""
+    """After so many minutes without progress print where it hangs, and exit with 4; 0: wait for ever."""
     log: tuple[Literal["jsonl", "tensorboard", "wandb", "trackio"], ...] = ()
     """Where metrics go, too, while it trains: jsonl and tensorboard write into the folder."""
     quiet: bool = False
@@ -87,7 +87,7 @@ class Resume:
     total_steps: int | None = None
     """Environment steps per seed of the whole run, where it is to be longer than it was."""
     stall_minutes: float = 60.0
-    """Without progress for so long print where it hangs, and exit with 4; 0: wait for ever."""
+    """After so many minutes without progress print where it hangs, and exit with 4; 0: wait for ever."""
     log: tuple[Literal["jsonl", "tensorboard", "wandb", "trackio"], ...] = ()
     """Where metrics go, too, while it trains; rows since the last checkpoint come again."""
     quiet: bool = False
@@ -125,7 +125,7 @@ class Sweep:
     samples: int | None = None
     """How many configurations to draw, where the search has distributions."""
     search_seed: int = 0
-    """Of the draws, or of the sampler."""
+    """The seed of the draws, or of the sampler."""
     sampler: Literal["tpe", "qmc", "nsga2"] | None = None
     """Let Optuna propose the samples: tpe and nsga2 learn from those before, qmc covers the ranges evenly."""
     batch: int = 16
@@ -137,7 +137,7 @@ class Sweep:
     keep: float = 1 / 3
     """The share of the configurations that each rung leaves."""
     visits: bool = False
-    """Count exactly how often each true state is visited (tabular environments)."""
+    """Count exactly how often each true state, or box of a continuous one, is visited (where there are cells)."""
     num_lanes: int | None = None
     """Runs at once; chosen unless given."""
     memory_gb: float | None = None
@@ -145,11 +145,11 @@ class Sweep:
     on: Literal["local", "slurm", "ray"] | None = None
     """Let other processes train: of this machine (local), or of others by an engine. All of them must see --out."""
     workers: int = 2
-    """So many of them at a time."""
+    """How many of these processes or jobs at a time."""
     distributed: bool = False
     """This command runs as several processes (srun, mpirun): spread the lanes over the devices of all of them."""
     stall_minutes: float = 60.0
-    """Without progress for so long print where it hangs, and exit with 4; 0, or --on: wait for ever."""
+    """After so many minutes without progress print where it hangs, and exit with 4; 0, or --on: wait for ever."""
     log: tuple[Literal["jsonl", "tensorboard", "wandb", "trackio"], ...] = ()
     """Where metrics go, too, while it trains: jsonl and tensorboard write into the folder."""
     quiet: bool = False
@@ -176,7 +176,7 @@ class Eval:
     sample: bool = False
     """Sample actions instead of taking the most likely ones."""
     checkpoint: str = "newest"
-    """The newest, the best, or a number of updates."""
+    """newest, best, or the number of updates after which it was saved."""
     json: bool = False
     """Print a row for each seed as JSON on stdout, instead of a table."""
     gif: Path | None = None
@@ -222,7 +222,7 @@ class Diagnose:
     train: bool = True
     """Train PPO with and without a bonus, too, for as many steps; half of the time goes there."""
     seed: int = 0
-    """Of everything random."""
+    """The seed of everything random."""
     out: Path | None = None
     """The folder for diagnosis.json and diagnosis.png; by default runs/diagnose-ENV-N with the next free N."""
 

@@ -18,7 +18,7 @@ from flax import struct
 from purejaxrl import stepping
 from purejaxrl.goexplore import Explore, ExploreState, best_row
 from purejaxrl.resets import FreshResets
-from purejaxrl.types import Array, PyTree, SettingError, Spec, StartFn, Transition, check_int, number, static
+from purejaxrl.types import Array, PyTree, SettingError, Spec, StartFn, Transition, check_int, check_key, number, static
 
 
 class Demonstration(struct.PyTreeNode):
@@ -75,6 +75,8 @@ def demonstrate(
       SettingError: where an argument is wrong, no way was found, or the best one is to stay at the start.
       RuntimeError: where the actions do not lead there again.
     """
+    if key is not None:
+        check_key(key)
     way = nodes(explore, state, row)
     row = int(best_row(state.archive)) if row is None else row
     if not len(way):
@@ -170,7 +172,7 @@ class BackwardResets(struct.PyTreeNode):
     def observe(self, state: BackwardState, env_state: PyTree, transition: Transition) -> BackwardState:
         total = state.total + transition.reward
         counts = (transition.terminated | transition.truncated) & (state.place == state.start)
-        wanted = self.returns_to_go[state.place]
+        wanted = jnp.asarray(self.returns_to_go)[state.place]
         succeeds = total >= wanted - self.slack - 1e-5 * jnp.abs(wanted)  # both are sums, rounded in another order
         tried = state.tried + counts.sum()
         succeeded = state.succeeded + (counts & succeeds).sum()
@@ -191,7 +193,7 @@ class BackwardResets(struct.PyTreeNode):
         behind = jax.random.randint(place_key, done.shape, state.start, len(self.returns_to_go))
         place = jnp.where(done, jnp.where(later, behind, state.start), state.place)
         _, current = FreshResets().reset((), fresh_key, done & (place == 0), start, current)
-        obs, env = jax.tree.map(lambda leaf: leaf[place], (self.obs, self.states))
+        obs, env = jax.tree.map(lambda leaf: jnp.asarray(leaf)[place], (self.obs, self.states))
         if jax.tree.map(jnp.shape, env) != jax.tree.map(jnp.shape, current[1]):
             raise SettingError("resets.states must be states of the environment, with a leading axis of their steps")
         env = jax.vmap(stepping.renew_keys)(jax.random.split(renew_key, len(done)), env)

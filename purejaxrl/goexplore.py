@@ -38,6 +38,7 @@ from purejaxrl.types import (
     SettingError,
     Spec,
     check_int,
+    check_key,
     check_protocol,
     check_settings,
     number,
@@ -143,6 +144,7 @@ class Explore:
 
     def init(self, key: Array) -> ExploreState:
         """The state before the first round: all that is known is the start."""
+        check_key(key)
         key, start_key = jax.random.split(key)
         obs, env_state = stepping.reset(self.env, self.env_params, start_key)
         row = self.row(env_state)

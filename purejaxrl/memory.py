@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from purejaxrl import devices, minibatches, networks
-from purejaxrl.networks import Dense, Torso, orthogonal
+from purejaxrl.networks import Dense, Torso
 from purejaxrl.types import SettingError, Spec
 
 Array = jax.Array
@@ -58,8 +58,7 @@ class GRU(nn.Module):
 def _recurrent(key: Array, shape: tuple[int, int]) -> Array:
     """An orthogonal matrix for each gate, side by side."""
     size, all_gates = shape
-    keys = jax.random.split(key, all_gates // size)
-    return jnp.concatenate([orthogonal()(gate_key, (size, size)) for gate_key in keys], axis=1)
+    return jnp.concatenate(networks.orthonormal(key, [(size, size)] * (all_gates // size)), axis=1)
 
 
 class TransformerCarry(NamedTuple):

@@ -41,13 +41,13 @@ def orthogonal(scale: float = 1.0) -> Callable[..., Array]:
     """
 
     def init(key, shape, dtype=jnp.float32):
-        (basis,) = _orthonormal(key, [(math.prod(shape[:-1]), shape[-1])])
+        (basis,) = orthonormal(key, [(math.prod(shape[:-1]), shape[-1])])
         return (scale * basis).reshape(shape).astype(dtype)
 
     return init
 
 
-def _orthonormal(key: Array, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
+def orthonormal(key: Array, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
     """Matrices of these shapes whose rows or columns, whichever are fewer, are orthonormal: one loop for all."""
     tall = np.array([(max(shape), min(shape)) for shape in shapes])
     rows, columns = tall.max(0)
@@ -116,12 +116,19 @@ def init_all(key: Array, *calls: tuple[Any, ...]) -> list[Any]:
             found.append(network.init(network_key, *inputs))
             for (*path, name), scale in (_gains.get() or {}).items():
                 layer = functools.reduce(operator.getitem, path, found[-1]["params"])
-                layers.append((layer, name, scale))
+                *lifted, rows, columns = layer[name].shape
+                if lifted:  # by flax's vmap or scan over parameters
+                    kernels_key, layer_key = jax.random.split(kernels_key)
+                    draw = jax.vmap(functools.partial(orthogonal(scale), shape=(rows, columns)))
+                    kernels = draw(jax.random.split(layer_key, math.prod(lifted)))
+                    layer[name] = kernels.reshape(*lifted, rows, columns)
+                else:
+                    layers.append((layer, name, scale))
         finally:
             _gains.reset(token)
     for group in _alike(layers):
         kernels_key, group_key = jax.random.split(kernels_key)
-        kernels = _orthonormal(group_key, [layer[name].shape for layer, name, _ in group])
+        kernels = orthonormal(group_key, [layer[name].shape for layer, name, _ in group])
         for (layer, name, scale), kernel in zip(group, kernels, strict=True):
             layer[name] = scale * kernel
     return found
@@ -371,7 +378,7 @@ def from_setting(network: Any, default: Callable[[], Any]) -> Any:
     """The network that a setting asks for: a flax module, an ``(init, apply)`` pair, or None for the default."""
     if network is None:
         return default()
-    return Network(*network) if isinstance(network, tuple) else network
+    return Network(*network) if isinstance(network, tuple) and not hasattr(network, "apply") else network
 
 
 def check_setting(settings: Any, *replaced: str) -> None:

@@ -448,7 +448,7 @@ def test_a_benchmark_s_part(tmp_path):
     content, frame = json.loads(good[1]), pd.read_parquet(path)
 
     def read():
-        parts.folder(tmp_path / "x")
+        parts.folder(tmp_path / "x", "tuning_seeds")
         pair = exploration.Pair(task, method, 1, path.parent)
         pair.missing()
         pair.results()

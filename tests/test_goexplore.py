@@ -472,6 +472,29 @@ def test_some_episodes_start_later():
     np.testing.assert_allclose(share, [0, 0, 0.625, 0.125, 0.125, 0.125], atol=0.03)
 
 
+def test_a_demonstration_may_be_numpy_s():
+    def starts(demonstration):
+        resets = BackwardResets(*demonstration, later=0.5)
+        state = resets.init(jax.random.key(0), spec_of(6, 8), fresh)
+        reset, everyone = jax.jit(resets.reset, static_argnums=3), jnp.ones(8, bool)
+        current = jnp.zeros((8, 6)), jnp.zeros(8, jnp.int32)
+        state, current = reset(state, jax.random.key(1), everyone, fresh, current)
+        return resets.observe(state, None, Transition(reward=jnp.ones(8), terminated=everyone, truncated=~everyone))
+
+    demonstration = demonstration_of(6)
+    found, expected = map(starts, (jax.tree.map(np.asarray, demonstration), demonstration))
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_keys_are_checked():
+    env, env_params = purejaxrl.make("DeepSea-bsuite", size=4)
+    cells = lambda state: jnp.zeros((), jnp.int32), 1
+    explore = make_explore(env, cells=cells, env_params=env_params, num_envs=2, total_steps=200)
+    for call in (explore, explore.init, lambda key: demonstrate(explore, None, key=key)):
+        with pytest.raises(SettingError, match=r"^key "):
+            call(0)
+
+
 def test_a_demonstration_of_something_else_is_refused():
     states, obs, to_go = demonstration_of(6)
     for wrong, message in (

@@ -1,5 +1,8 @@
 """Memories: acting is the replay of the sequence, nothing crosses an episode's start, windows are exact."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -8,8 +11,10 @@ import numpy as np
 import probes
 import pytest
 
+import purejaxrl
 from purejaxrl import memory, networks
 from purejaxrl.algos import PPO, PQN
+from purejaxrl.distributions import Categorical
 from purejaxrl.types import Transition
 
 each_kind = pytest.mark.parametrize("kind", ["gru", "transformer"])
@@ -55,6 +60,24 @@ def test_the_gru_is_flax_s():
     start = networks.init(gru, jax.random.key(1), carry, x, first)["params"]["recurrent"]
     for kernel in jnp.split(start, 3, axis=1):  # what is carried neither grows nor fades at first
         np.testing.assert_allclose(kernel @ kernel.T, np.eye(5), atol=1e-5)
+
+
+def test_a_tuple_of_functions_may_have_a_memory():
+    class Own(NamedTuple):
+        init: Callable
+        apply: Callable
+        initial: Callable
+
+    def apply(params, carry, obs, first):
+        del first
+        logits = jnp.broadcast_to(params, (len(obs), 2))
+        return carry + 1, (Categorical(logits), jnp.zeros((len(obs), 1)))
+
+    own = Own(lambda key, carry, obs, first: jnp.zeros(2), apply, lambda: jnp.zeros(()))
+    env, _ = purejaxrl.make("CartPole-v1")
+    train = learners.bind(env, PPO(num_steps=4, num_minibatches=1, network=own), num_envs=2, total_steps=16)
+    state, _ = jax.jit(train.advance, static_argnums=1)(train.init(jax.random.key(0)), 2)
+    assert (state.actor == 8).all()
 
 
 @each_kind

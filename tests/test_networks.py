@@ -90,6 +90,24 @@ def test_columns_of_drawn_layers_are_uniform_on_the_sphere():
         np.testing.assert_allclose((kernel**4).mean(0), 3 / 48, rtol=0.06)
 
 
+def test_layers_that_are_lifted_over_parameters_are_orthogonal_each():
+    """Twin networks by flax's vmap, beside a layer of the same kind that is not lifted."""
+
+    class Twins(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            lifted = {"variable_axes": {"params": 0}, "split_rngs": {"params": True}, "in_axes": None}
+            return networks.Dense(3)(nn.vmap(networks.MLP, axis_size=2, **lifted)((8,))(x).reshape(-1))
+
+    params = networks.init(Twins(), jax.random.key(0), jnp.zeros(5))["params"]
+    kernels = params["VmapMLP_0"]["Dense_0"]["kernel"]
+    assert kernels.shape == (2, 5, 8)
+    for kernel in kernels:
+        np.testing.assert_allclose(gram(kernel), 2 * np.eye(5), atol=1e-5)
+    assert np.abs(kernels[0] - kernels[1]).max() > 0.1
+    np.testing.assert_allclose(gram(params["Dense_0"]["kernel"]), 2 * np.eye(3), atol=1e-5)
+
+
 def test_cnn_is_a_convolution():
     grid = jax.random.normal(jax.random.key(0), (10, 8, 4))
     params = networks.CNN().init(jax.random.key(1), grid)

@@ -205,7 +205,7 @@ def test_a_benchmark_s_parts_are_in_its_folder(tmp_path):
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "parts").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(SettingError, match="parts is a link that leads out of its folder"):
-        parts.folder(tmp_path / "x")
+        parts.folder(tmp_path / "x", "budget")
 
 
 @links

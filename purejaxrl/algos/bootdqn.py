@@ -108,7 +108,7 @@ class BootDQN(struct.PyTreeNode):
 
     def _values(self, state: Any, params: PyTree, prior: PyTree, obs: PyTree) -> Array:
         """Learned part and prior of ``obs [B, ...]``: ``[num_members, B, num_actions]``."""
-        fixed = jax.lax.stop_gradient(ensembles.prior_values(state.network, prior, obs))
+        fixed = ensembles.prior_values(state.network, prior, obs)
         return ensembles.values(state.network, params, obs) + self.prior_scale * state.prior_gain * fixed
 
     prior_gain = staticmethod(ensembles.gain)

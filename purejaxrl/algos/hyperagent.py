@@ -138,7 +138,7 @@ class HyperAgent(struct.PyTreeNode):
         """Learned part and prior of ``obs [B, ...]``: ``[B, num_actions, 1 + index_size]``."""
         learned, prior = (jax.vmap(lambda obs, x=x: state.network.apply(x, obs))(obs) for x in (params, prior))
         # A prior mean would be no doubt but a prejudice, which nothing that was not seen can correct.
-        return learned + self.prior_scale * state.prior_gain * jax.lax.stop_gradient(prior.at[..., 0].set(0.0))
+        return learned + self.prior_scale * state.prior_gain * prior.at[..., 0].set(0.0)
 
     def prior_gain(self, network: Any, prior: PyTree, obs: PyTree) -> Array:
         """What makes the prior's spread over the index 1 on ``obs [B, ...]``."""

@@ -304,7 +304,7 @@ def run(
     pieces = [study.piece(method, key) for key in keys for method in (methods or list(study.methods)[:1])]
     pieces = {piece.name: piece for piece in pieces}
     steps = {name: piece.bind().env_steps for name, piece in pieces.items()}  # and all settings fit
-    folder = parts.folder(out)
+    folder = parts.folder(out, "budget")
     with folders.locked(out):
         folder.mkdir(exist_ok=True)
         held = {path.stem: (path, _held(path, study)) for path in sorted(folder.glob("*.parquet"))}

@@ -187,7 +187,7 @@ def run(
         check_choice(name, list(known_tasks), "tasks")
     for name in methods:
         check_choice(name, list(known_methods), "methods")
-    folder = parts.folder(out)
+    folder = parts.folder(out, "tuning_seeds")
     with folders.locked(out):
         folder.mkdir(parents=True, exist_ok=True)
         asked = set(itertools.product(tasks or known_tasks, methods or known_methods))

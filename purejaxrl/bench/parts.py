@@ -15,16 +15,19 @@ from purejaxrl.types import SettingError
 Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
 
 
-def folder(out: Path) -> Path:
-    """Where the parts of the benchmark in `out` are, or will be.
+def folder(out: Path, mark: str) -> Path:
+    """Where the parts of the benchmark in `out` are, or will be; each of its configurations has the field `mark`.
 
     Raises:
-      SettingError: where `out` is something else.
+      SettingError: where `out` is something else, another benchmark's folder included.
     """
     found = out / "parts"
-    if not found.is_dir() and not folders.is_new(out):
+    sweep = (out / "sweep.json").exists()  # which has parts, too
+    if sweep or (not found.is_dir() and not folders.is_new(out)):
         raise SettingError(f"out: {out} exists and is no benchmark's folder; give another one")
     files.check_contents(out)
+    if other := [path.name for path in sorted(found.glob("*.parquet")) if mark not in read_config(path)]:
+        raise SettingError(f"out: {out} is another benchmark's folder, with {other[0]}; give another one")
     return found
 
 
@@ -48,7 +51,7 @@ def read(
     except (OSError, ValueError) as error:
         raise _damaged(path, error) from None
     if known != wanted:
-        changed = [name for name in wanted if known.get(name) != wanted[name]]
+        changed = [name for name in sorted({*known, *wanted}) if known.get(name) != wanted.get(name)]
         raise SettingError(f"{path} has another configuration ({', '.join(changed)}): give another --out")
     return frame
 

@@ -58,7 +58,7 @@ def test_the_loss_is_that_of_a_loop_over_indices(target_index):
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
-def test_the_prior_never_changes_and_gets_no_gradient():
+def test_the_prior_never_changes():
     env, _ = purejaxrl.make("Catch-bsuite")
     agent = learners.make("hyperagent")
     train = learners.bind(env, agent, total_steps=800)

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from purejaxrl import cli, folders
-from purejaxrl.bench import exploration, suites, tables
+from purejaxrl.bench import exploration, parts, suites, tables
 from purejaxrl.bench.exploration import choose, final_return, time_to_solve
 from purejaxrl.progress import Progress
 from purejaxrl.types import SettingError
@@ -136,6 +136,20 @@ def test_a_folder_of_something_else_is_refused(tmp_path, capsys):
         cli.main(["bench", "exploration", "--out", str(tmp_path)])
     assert error.value.code == 2
     assert "exists and is no benchmark's folder" in capsys.readouterr().err
+
+
+def test_folders_with_parts_of_something_else_are_refused(tmp_path):
+    """A sweep's, and another benchmark's: neither's tables are written over."""
+    sweep, other = tmp_path / "sweep", tmp_path / "other"
+    for folder in (sweep, other):
+        (folder / "parts").mkdir(parents=True)
+        parts.write(folder / "parts" / "x.parquet", {"budget": 3}, pd.DataFrame({"seed": [0]}))
+    (sweep / "sweep.json").write_text("{}")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for folder, message in ((sweep, "is no benchmark's folder"), (other, "another benchmark's folder, with x.parquet")):
+        with pytest.raises(SettingError, match=message):
+            exploration.run(folder, Progress(quiet=True), suite="small", num_seeds=1)
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("suite", suites.SUITES)

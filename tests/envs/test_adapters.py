@@ -1,9 +1,11 @@
 """Other packages' environments against the packages themselves, step by step; what is not installed is skipped."""
 
+import concurrent.futures
 import dataclasses
 import functools
 import importlib
 import importlib.util
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -19,6 +21,7 @@ from purejaxrl import envs, stepping
 from purejaxrl.algos import PPO
 from purejaxrl.checking import inspect
 from purejaxrl.envs import adapters, maps
+from purejaxrl.envs.adapters import gymnasium as gymnasium_adapter
 from purejaxrl.types import SettingError
 
 LIMIT = 40
@@ -377,6 +380,34 @@ def test_jumanji_s_actions(env_id, kwargs, actions):
     assert hasattr(env, "action_mask") == bool(masks)
     if masks:
         np.testing.assert_array_equal(*masks)
+
+
+def test_jumanji_s_limit_is_the_run_s():
+    """Of games with one reward for each agent, too."""
+    env, params = make("jumanji:Connector-v3")
+    params = params.replace(max_steps_in_episode=60)  # Jumanji's own is 50
+    _, state = jax.jit(env.reset_env)(jax.random.key(0), params)
+    step = jax.jit(lambda state: stepping.step(env, params, jax.random.key(1), state, jnp.zeros(10, jnp.int32))[1:])
+    for t in range(1, 61):
+        state, _, terminated, truncated = step(state)  # nobody moves
+        assert (bool(terminated), bool(truncated)) == (False, t == 60)
+
+
+def test_gymnasium_s_host_takes_one_call_at_a_time():
+    """Runs on several devices call from a thread each: the reset of one must not come into that of another."""
+
+    class Slow:
+        observation_space = gymnasium.spaces.Box(-1e6, 1e6, (1,))
+
+        def reset(self, seed):
+            self.seed = seed
+            time.sleep(1e-3)
+            return np.full(1, self.seed, np.float32), {}
+
+    host = gymnasium_adapter.Host(Slow)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        found = list(pool.map(lambda seed: host.reset(np.full(5, seed)), range(8)))
+    np.testing.assert_array_equal(np.stack(found)[..., 0], np.arange(8)[:, None] * np.ones(5))
 
 
 def test_gymnasium_refuses_a_second_axis():

@@ -18,6 +18,7 @@ Spaces of boxes, numbers and trees of them are known; texts, graphs and sequence
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -111,15 +112,18 @@ class Host:
         self.idle: list[Any] = []
         self.playing: dict[int, tuple[Any, int]] = {}  # an episode's environment, and the steps it has taken
         self.begun = 0
+        self.lock = threading.Lock()  # runs on several devices call from a thread each
 
     def reset(self, seeds: Any) -> PyTree:
         """The first observations, ``[N, ...]``."""
         space = self.spare.observation_space
-        return _stacked([_observed(space, self.spare.reset(seed=int(seed))[0]) for seed in np.asarray(seeds)])
+        with self.lock:
+            return _stacked([_observed(space, self.spare.reset(seed=int(seed))[0]) for seed in np.asarray(seeds)])
 
     def step(self, *columns: Any) -> PyTree:
         """Step N episodes, each by its own action: :meth:`_one` of each row."""
-        return _stacked([self._one(*row) for row in zip(*map(np.asarray, columns), strict=True)])
+        with self.lock:
+            return _stacked([self._one(*row) for row in zip(*map(np.asarray, columns), strict=True)])
 
     def _one(self, seed: Any, number: Any, time: Any, ended: Any, last: Any, action: Any) -> PyTree:
         number, time = int(number), int(time)

@@ -51,8 +51,8 @@ class Jumanji(Adapter):
     """See the module."""
 
     def __init__(self, env_id: str, inner: Any):
-        self.team = bool(inner.reward_spec.shape)
-        super().__init__(env_id, None if self.team else getattr(inner, "time_limit", None))
+        bound = type(inner).__name__ == "SearchAndRescue"  # its rewards are scaled by its own limit
+        super().__init__(env_id, None if bound else getattr(inner, "time_limit", None))
         self.inner = inner
         self.shown_space = _space(inner.observation_spec)
         mask = inner.observation_spec._specs.get("action_mask")
