@@ -151,16 +151,16 @@ def _better(scores: np.ndarray, member: int) -> Verdict:
         return Verdict("No result", "open", "No episode ended in the last interval.", COLOURS[0])
     if len(scores) == 1:
         who, values = f"Member {member} is best: its mean return", [number(one[0]) for one in (best, start, end)]
+        gain = stats.welch_interval(scores[0, :, -1], scores[0, :, 0])  # over members; no test, as copies are alike
     else:
         who = f"The best members of {len(scores)} populations: their mean return"
         values = [interval(*stats.t_interval(one)) for one in (best, start, end)]
+        gain = stats.t_interval(end - start)
     text = f"{who} in the last interval is {values[0]}. The median member's was {values[1]} in the first interval "
     text += f"and is {values[2]} in the last."
     if not np.isfinite(start).any():
         return Verdict("Ended", "open", text, COLOURS[0])
-    # Over populations where there are several; else over members, which is no test: copies are alike.
-    one = len(scores) == 1
-    _, low, high = stats.welch_interval(scores[0, :, -1], scores[0, :, 0]) if one else stats.t_interval(end - start)
+    _, low, high = gain
     word, kind = ("Improved", "good") if low > 0 else ("Got worse", "bad") if high < 0 else ("Not clear", "open")
     return Verdict(word, kind, text, COLOURS[0])
 

@@ -58,10 +58,11 @@ class Craftax(Adapter):
         self.world = own.replace(max_timesteps=NEVER)
         self.actions = spaces.Discrete(self.inner.action_space(own).n)
         declared = self.inner.observation_space(own)
-        self.grid = _map_shape(name) if "Symbolic" in name else None
-        if self.grid is None:
+        self.grid = None
+        if "Symbolic" not in name:
             self.shown_space = box(declared.shape, declared.dtype, declared.low, declared.high)
         else:
+            self.grid = package(f"{_game(name)}.envs.craftax_symbolic_env", "craftax").get_map_obs_shape()
             status = (declared.shape[0] - math.prod(self.grid),)
             shapes = {"map": self.grid, "status": status}
             self.shown_space = spaces.Dict({key: box(shape, declared.dtype, 0, 1) for key, shape in shapes.items()})
@@ -82,15 +83,13 @@ class Craftax(Adapter):
 
     def render_frame(self, state: Any, params: Any) -> np.ndarray:
         """What the player sees, uint8 ``[144, 144, 3]`` and up."""
-        return np.asarray(_painter("Classic" in self.name)(state.inner)).astype(np.uint8)
+        return np.asarray(_painter(_game(self.name))(state.inner)).astype(np.uint8)
 
 
-def _map_shape(name: str) -> tuple[int, int, int]:
-    game = "craftax.craftax_classic" if "Classic" in name else "craftax.craftax"
-    return package(f"{game}.envs.craftax_symbolic_env", "craftax").get_map_obs_shape()
+def _game(name: str) -> str:
+    return "craftax.craftax_classic" if "Classic" in name else "craftax.craftax"
 
 
 @functools.cache
-def _painter(classic: bool) -> Any:
-    game = "craftax.craftax_classic" if classic else "craftax.craftax"
+def _painter(game: str) -> Any:
     return jax.jit(package(f"{game}.renderer", "craftax").make_craftax_pixel_renderer(PIXELS))
