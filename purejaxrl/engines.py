@@ -2,7 +2,7 @@
 
 The caller cuts the runs into jobs and hands them over; each worker compiles what its job needs and writes what is done
 into the sweep's folder, which all of them must see, as the caller would have done. So a job whose worker dies loses
-what was under way alone: it is handed over again, and does what is not there yet.
+a minute: it is handed over again, and does what is not there yet.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Protocol
 from rich.console import Console
 
 from purejaxrl import caching, files, folders, metrics
-from purejaxrl.populations import Point, Program, Setup, labelled
+from purejaxrl.populations import UNDER_WAY, Point, Program, Setup, UnderWay, labelled
 from purejaxrl.progress import Progress
 from purejaxrl.types import SettingError, check_choice
 
@@ -64,10 +64,11 @@ class Work:
     """Do a job in a worker: call it. It returns the message of what was refused there, or an empty one."""
 
     written = False
+    saved: frozenset[Path] = frozenset()
 
     def __call__(self, job: Job) -> str:
         caching.use()
-        folder = Path(job.folder)
+        folder, self.saved = Path(job.folder), _saved(job)
         if job.watched:
             threading.Thread(target=_leave_when_alone, args=(folder,), daemon=True).start()
         there = _pairs(folder)
@@ -75,7 +76,7 @@ class Work:
         try:
             program = Program(job.setup, job.traced, job.num_points, num_lanes=job.num_lanes, memory=job.memory)
             with (progress := Progress(Console(quiet=True))).training(len(points)):
-                for batch in program.run(points, progress, threading.Event()):
+                for batch in program.run(points, progress, threading.Event(), folder=folder / UNDER_WAY):
                     metrics.write_part(folder, labelled(batch, job.fields), f"-{uuid.uuid4().hex[:8]}")
                     self.written = True
         except SettingError as error:
@@ -85,11 +86,11 @@ class Work:
     def checkpoint(self, job: Job) -> Any:
         """What submitit puts into the queue again where Slurm stops the job: the same, which does what is missing.
 
-        None where nothing was done in its time: then nothing will be the next time, and the job has failed.
+        None where nothing was done or saved in its time: then nothing will be the next time, and the job has failed.
         """
         from submitit.helpers import DelayedSubmission
 
-        return DelayedSubmission(Work(), job) if self.written else None
+        return DelayedSubmission(Work(), job) if self.written or _saved(job) - self.saved else None
 
 
 def check(on: Any) -> None:
@@ -154,6 +155,12 @@ def finish(
     finally:
         for handle in running.values():
             handle.cancel()
+
+
+def _saved(job: Job) -> frozenset[Path]:
+    """What is saved of the job's batches under way: each has the name of its first run."""
+    folder = Path(job.folder) / UNDER_WAY
+    return frozenset(path for point in job.points for path in UnderWay(folder, [point], 0, 1).paths())
 
 
 def _pairs(folder: Path) -> set[tuple[int, int]]:

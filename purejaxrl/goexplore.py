@@ -30,7 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from purejaxrl import hashing, stepping
+from purejaxrl import hashing, stepping, visits
 from purejaxrl.types import (
     Array,
     Metrics,
@@ -112,9 +112,6 @@ def make_explore(
     if not isinstance(settings, GoExplore):
         raise SettingError(f"settings must be GoExplore(...), got {shown(settings)}")
     check_settings(settings, "settings")
-    if not (isinstance(cells, tuple) and len(cells) == 2 and callable(cells[0])):
-        raise SettingError(f"cells must be (cell_fn, num_cells), got {shown(cells)}")
-    check_int(cells[1], "cells' num_cells", ge=1, le=FAR - 2)
     check_int(num_envs, "num_envs", ge=1)
     check_int(total_steps, "total_steps", ge=1, le=FAR)
     per_round = num_envs * settings.explore_steps
@@ -124,9 +121,8 @@ def make_explore(
             f"{settings.explore_steps} = {per_round} steps, got {total_steps}"
         )
     env_params = stepping.check_params(env, env_params)
-    cell = jax.eval_shape(lambda key: cells[0](env.reset_env(key, env_params)[1]), jax.random.key(0))
-    if getattr(cell, "shape", None) != () or not jnp.issubdtype(cell.dtype, jnp.integer):
-        raise SettingError(f"cells' cell_fn must give one state one integer, got {shown(cell)}")
+    state = jax.eval_shape(lambda key: env.reset_env(key, env_params)[1], jax.random.key(0))
+    visits.check(cells, "cells", state, most=FAR - 2)
     return Explore(env, settings, cells, env_params, num_envs, total_steps // per_round)
 
 

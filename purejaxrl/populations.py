@@ -231,7 +231,7 @@ class UnderWay:
 
     def load(self, lanes: Lanes) -> pd.DataFrame | None:
         """Place the lanes where this very batch was and return its metrics; None where nothing usable is there."""
-        for path in reversed(self._paths()):
+        for path in reversed(self.paths()):
             try:
                 if checkpoint.read_beside(path, "batch.json") != self.facts:
                     continue
@@ -246,7 +246,7 @@ class UnderWay:
         """Save it, after so many seconds of running, if the last save was long ago, or `now`."""
         if self.path is None or not found or not (now or time.monotonic() - self.saved > SAVE_SECONDS):
             return
-        before, frame = self._paths(), pd.concat(found, ignore_index=True).assign(seconds=seconds)
+        before, frame = self.paths(), pd.concat(found, ignore_index=True).assign(seconds=seconds)
         path = self.path / f"{lanes.done:09d}"
         if path not in before:
             # A full disk, or a folder that is closed for a while, ends the sweep where its results cannot be written.
@@ -262,7 +262,8 @@ class UnderWay:
         if self.path is not None and self.path.exists():
             shutil.rmtree(self.path)
 
-    def _paths(self) -> list[Path]:
+    def paths(self) -> list[Path]:
+        """What is saved of it, the oldest first."""
         return [] if self.path is None else sorted(self.path.glob("[0-9]*"))
 
 

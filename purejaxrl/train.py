@@ -32,7 +32,6 @@ from purejaxrl.types import (
     check_int,
     check_key,
     check_protocol,
-    shown,
 )
 
 
@@ -109,15 +108,10 @@ def make_train(
         check_component(resets, "resets", RESETS)
     check_int(num_envs, "num_envs", ge=1)
     check_int(total_steps, "total_steps", ge=1)
-    if visits is not None:
-        if not (isinstance(visits, tuple) and len(visits) == 2 and callable(visits[0])):
-            raise SettingError(f"visits must be (cell_fn, num_cells), got {shown(visits)}")
-        check_int(visits[1], "visits' num_cells", ge=1)
     env_params = stepping.check_params(env, env_params)
     if visits is not None:
-        cell = jax.eval_shape(lambda: jnp.asarray(visits[0](stepping.reset(env, env_params, jax.random.key(0))[1])))
-        if cell.shape:
-            raise SettingError(f"visits' cell_fn must give one state one integer, got an array of shape {cell.shape}")
+        state = jax.eval_shape(functools.partial(stepping.reset, env, env_params), jax.random.key(0))[1]
+        ground_truth.check(visits, "visits", state)
 
     warmup_steps = intrinsic.warmup_steps(bonus)
     warmup = 0 if warmup_steps == 0 else max(warmup_steps // num_envs, 1)

@@ -7,7 +7,24 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from purejaxrl.types import LARGEST_INT, PyTree, SettingError, check_int, shown
+
 Array = jax.Array
+
+
+def check(cells: Any, name: str, state: PyTree, *, most: int = LARGEST_INT) -> None:
+    """Raise :class:`SettingError` unless `cells` is ``(cell_fn, num_cells)``, with one integer for an env's `state`."""
+    if not (isinstance(cells, tuple) and len(cells) == 2 and callable(cells[0])):
+        raise SettingError(f"{name} must be (cell_fn, num_cells), got {shown(cells)}")
+    check_int(cells[1], f"{name}' num_cells", ge=1, le=most)
+    try:
+        cell = jax.eval_shape(lambda state: jnp.asarray(cells[0](state)), state)
+    except Exception as error:  # whatever the user's function raises
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise SettingError(f"{name}' cell_fn must take one env's state, and fails: {what}") from error
+    if cell.shape or not jnp.issubdtype(cell.dtype, jnp.integer):
+        found = f"an array of shape {cell.shape} and {cell.dtype}"
+        raise SettingError(f"{name}' cell_fn must give one state one integer, got {found}")
 
 
 def count(visits: Array, cell: Any) -> Array:

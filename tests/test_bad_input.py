@@ -312,6 +312,9 @@ PYTHON = [
         r"visits' num_cells must be <= 2147483647, got 1099",
     ),
     ("cells of a vector", lambda: train(visits=(lambda s: jnp.zeros(3), 5)), r"visits' cell_fn .* one integer.*\(3,\)"),
+    ("cells of a number", lambda: train(visits=(lambda s: 0.5, 5)), r"visits' cell_fn .* one integer.*float32"),
+    ("cells of more", lambda: train(visits=(lambda s, n: 0, 5)), r"visits' cell_fn must take .*TypeError"),
+    ("cells of nothing", lambda: train(visits=(lambda s: s.nothing, 5)), r"visits' cell_fn .* fails: AttributeError"),
     # --- environments
     ("env's id", lambda: train(env="CartPole-v1"), r"env must be an environment, got an id: .*make\('CartPole-v1'\)"),
     ("make's pair", lambda: train(env=(cartpole, params)), r"env must be one environment, got a tuple: purejaxrl.make"),

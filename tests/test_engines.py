@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 import purejaxrl
-from purejaxrl import engines
+from purejaxrl import engines, lanes, populations
 from purejaxrl.algos import PPO
 from purejaxrl.progress import Progress
 from purejaxrl.types import SettingError
@@ -169,9 +169,44 @@ def test_no_slurm_on_this_machine(tmp_path, monkeypatch):
         sweep(tmp_path / "x", on="slurm")
 
 
+@pytest.mark.filterwarnings("ignore:total_steps")
+def test_a_job_that_is_stopped_in_the_middle_of_its_runs_goes_on_there(tmp_path, monkeypatch):
+    jobs, done, advance = [], [], lanes.Lanes.advance
+    settings = {"search": {"algo.gamma": [0.9]}, "seeds": 1}
+
+    class Keeps:
+        def submit(self, work, job):
+            jobs.append(job)
+            raise RuntimeError
+
+    with pytest.raises(SettingError, match="refused"):
+        sweep(tmp_path / "x", on=Keeps(), workers=1, **settings)
+
+    def counted(self, *args):
+        done.append(self.done + 1)
+        if len(done) == 3:
+            raise SystemExit  # as after a signal
+        return advance(self, *args)
+
+    monkeypatch.setattr(lanes.Lanes, "advance", counted)
+    monkeypatch.setattr(lanes, "CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(populations, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(engines.caching, "use", lambda: None)
+    work = engines.Work()
+    with pytest.raises(SystemExit):
+        work(jobs[0])
+    assert not list((tmp_path / "x" / "parts").iterdir())
+    again = work.checkpoint(jobs[0])
+    assert again.function(jobs[0]) == ""
+    assert done[:4] == [1, 2, 3, 3]
+    same(sweep(tmp_path / "x", **settings).frame, sweep(tmp_path / "whole", **settings).frame)
+    assert not (tmp_path / "x" / populations.UNDER_WAY).exists()
+
+
 def test_a_job_that_goes_to_the_queue_again_does_what_is_missing(tmp_path, monkeypatch):
     """As Slurm has it at a job's time limit; and an interrupt ends all jobs."""
-    work, job, event, cancelled = engines.Work(), object(), threading.Event(), []
+    job = engines.Job(str(tmp_path), None, (), (), (), 0, None, None, False)
+    work, event, cancelled = engines.Work(), threading.Event(), []
     assert work.checkpoint(job) is None  # it did nothing in its time, nor would it the next time
     work.written = True
     again = work.checkpoint(job)

@@ -295,7 +295,7 @@ def test_a_run_that_diverged_says_so(run_folder, tmp_path):
     np.testing.assert_array_equal(found.final, [0.9, math.nan])
     text = text_of(report.write([frozen]))
     assert "before it was interrupted" in text
-    assert "It was frozen then, and the other 1 went on." in text
+    assert "It was frozen then, and the other 1 went on: from there on the curves are of what is left." in text
     assert "1 of 2 seeds has no result and is left out of the mean" in text
     line = data.series(["x"], [found.frame], [found.final])[0]
     before = verdicts.learned(found, line).text

@@ -59,7 +59,7 @@ def diverged(run: Run, series: Series) -> list[Verdict]:
     left = len(run.final) - len(run.diverged)
     if run.config.if_diverged == "freeze":
         then = f"{'It was' if len(run.diverged) == 1 else 'They were'} frozen then"
-        then += f", and the other {whole(left)} went on." if left else "."
+        then += f", and the other {whole(left)} went on: from there on the curves are of what is left." if left else "."
     else:
         then = "The run stopped there."
     text = f"{run.label}: {seeds}{more}. {then} A seed that diverged counts as one without a result."
