@@ -267,7 +267,7 @@ class BenchDeepsea:
     seeds: int = 10
     """Seeds of each method and size, from 0 on."""
     episodes: int = 10_000
-    """The budget of each; a size ends as soon as all its seeds have solved it."""
+    """The budget of each; a seed ends as soon as it has solved its size."""
     stochastic: bool = False
     """bsuite's deep_sea_stochastic: going right fails at times, and the last rewards are noisy."""
 
