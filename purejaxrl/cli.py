@@ -1123,7 +1123,7 @@ def _bench_exploration(command: BenchExploration) -> None:
     chosen = {"suite": command.suite, "methods": command.methods, "tasks": command.tasks, "num_seeds": command.seeds}
     progress = Progress()
     results, interrupted = exploration.run(command.out, progress, **chosen)
-    if not results.empty:
+    if not results.empty and (results["phase"] == "reporting").any():
         print(tables.markdown(results))
         progress.say(f"{command.out / 'report.html'} has the figures")
     _end_bench(interrupted, progress)

@@ -22,7 +22,7 @@ def held(folder: Path, name: str, plan: Mapping[str, Any]) -> Iterator[None]:
       SettingError: where it is something else, cannot be written, or another process is at work there; nothing in it
         is touched then.
     """
-    plan = {"format": FORMAT, **plan}
+    plan = {"format": FORMAT, **runs.plain(dict(plan))}  # as the file will have it: null for what is not finite
     _check(folder, name, plan)
     with locked(folder):
         if not (folder / name).exists():

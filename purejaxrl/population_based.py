@@ -50,6 +50,8 @@ class Population:
     def scores(self) -> Frame:
         """A row per member and interval: `seed, config_id, interval` (from 0), `env_steps` by its end, the member's
         settings in it, `parent`, and `score`, by which members are ranked, -inf where no episode ended."""
+        if self.frame.empty:
+            raise SettingError("the population has no results yet")
         key = ["seed", "config_id", "interval"]
         groups = self.frame.assign(interval=(self.frame["update"] - 1) // self.interval).groupby(key)
         found = groups[["env_steps", *self.fields, "parent"]].last()

@@ -36,6 +36,11 @@ PRESETS = {
         "--algo.normalise-reward",
         "docs/algos/ppo.md",
     ),
+    "craftax:Craftax-*Symbolic-v1": Preset(
+        "--num-envs 16 --algo.memory gru --algo.memory-size 128 --algo.hidden 128 128 --algo.num-steps 64 "
+        "--algo.learning-rate 3e-4 --algo.gae-lambda 0.8 --algo.normalise-obs",
+        "docs/deep.md",
+    ),
     "Pendulum-v1": Preset(f"{_SAC} {_REPLAY} --algo.gamma 0.95", "docs/algos/sac.md"),
     "MountainCarContinuous-v0": Preset(f"{_SAC} {_REPLAY} --bonus rnd --bonus.coef 10", "docs/algos/sac.md"),
 }

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib.metadata
+import inspect
 import json
 import math
 import os
@@ -334,6 +335,8 @@ def restore(folder: str | os.PathLike, which: str | int = "newest", say: Callabl
         assert reached is not None
         return reached
     step = _best(folder, steps) if which == "best" else int(which) if str(which).isdecimal() else None
+    if which == "best" and step is None:
+        raise SettingError(f"checkpoint: no episode had ended by any of {folder}'s: none is the best; take newest")
     if step not in steps:
         shown = ", ".join(map(str, steps))
         raise SettingError(f"checkpoint: {folder} has newest, best, or those after {shown} updates, got {which!r}")
@@ -396,9 +399,15 @@ def versions() -> dict[str, str]:
     return {"purejaxrl": __version__, "python": platform.python_version(), **found}
 
 
-def describe(component: Any) -> Any:
-    """A component as JSON can hold it: its class and all its settings, parts within it too; large arrays by a hash."""
+def describe(component: Any, within: frozenset[int] = frozenset()) -> Any:
+    """A component as JSON can hold it: its class and all its settings, parts within it too; large arrays by a hash.
+
+    A function is its name and what it was made with; `within` are the ids of what the component is a part of.
+    """
     kind = type(component)
+    if id(component) in within:  # an object that holds itself
+        return describe(kind)
+    within |= {id(component)}
     if dataclasses.is_dataclass(component) and not isinstance(component, type):
         fields = [field.name for field in dataclasses.fields(component)]
         component = {"type": kind.__name__, **{name: getattr(component, name) for name in fields}}
@@ -407,10 +416,16 @@ def describe(component: Any) -> Any:
         component = {"type": kind, **{name: getattr(component, name) for name in sorted(own)}}
     elif isinstance(component, functools.partial):
         component = component.func, component.args, component.keywords
+    elif inspect.ismethod(component):  # such as a network's `apply`: whose it is decides what it does
+        component = component.__func__, component.__self__
+    elif inspect.isfunction(component) and component.__closure__:  # such as a loss that another function made
+        cells = zip(component.__code__.co_freevars, component.__closure__, strict=True)
+        name = f"{component.__module__}.{component.__qualname__}"
+        component = {"type": name, **{free: cell.cell_contents for free, cell in cells if _is_filled(cell)}}
     if isinstance(component, Mapping):
-        return {str(name): describe(value) for name, value in component.items()}
+        return {str(name): describe(value, within) for name, value in component.items()}
     if isinstance(component, (tuple, list)):
-        return [describe(value) for value in component]
+        return [describe(value, within) for value in component]
     if hasattr(component, "tolist"):
         array = np.asarray(component)
         return array.tolist() if array.size <= LARGEST_ARRAY else hashlib.sha256(array.tobytes()).hexdigest()
@@ -431,6 +446,14 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(child) for child in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:  # of a name that has no value yet
+        return False
+    return True
 
 
 class Interrupt(threading.Event):

@@ -64,7 +64,7 @@ class Choice:
     values: tuple[Any, ...]
 
     def __post_init__(self):
-        listed("Choice.values", self.values)
+        object.__setattr__(self, "values", tuple(listed("Choice.values", self.values)))
 
     def draw(self, generator: np.random.Generator, count: int) -> list[Any]:
         return [self.values[index] for index in generator.integers(len(self.values), size=count)]
@@ -99,7 +99,7 @@ def configurations(search: Any, samples: int | None = None, seed: int = 0) -> li
         raise SettingError(f"samples: search names its configurations, none is drawn, got {shown(samples)}")
     for one in search:
         check_fields(one)
-    return _unique([dict(one) for one in search])
+    return _unique([{name: _plain(value) for name, value in one.items()} for one in search])
 
 
 def corners(search: Mapping[str, Any]) -> list[Configuration]:
@@ -107,7 +107,7 @@ def corners(search: Mapping[str, Any]) -> list[Configuration]:
     ends = {}
     for name, values in search.items():
         if isinstance(values, (Uniform, LogUniform)):
-            ends[name] = [values.low, values.high]
+            ends[name] = [float(values.low), float(values.high)]  # as all that is drawn between them
         else:
             ends[name] = list(values.values) if isinstance(values, Choice) else listed(name, values)
     longest = max(map(len, ends.values()))
@@ -140,13 +140,20 @@ def listed(name: str, values: Any) -> list[Any]:
     Raises:
       SettingError: where they are none.
     """
-    if isinstance(values, np.ndarray):
+    if hasattr(values, "tolist"):  # an array of NumPy's or JAX's
         values = values.tolist()
     if isinstance(values, (str, bytes)) or not isinstance(values, Sequence):
         raise SettingError(f"search: {name} must be a list of values or a distribution, got {shown(values)}")
     if not 1 <= len(values) <= MOST_RUNS:
         raise SettingError(f"search: {name} must have 1 to {MOST_RUNS:,} values, got {len(values):,}")
-    return [value.item() if isinstance(value, np.generic) else value for value in values]
+    return [_plain(value) for value in values]
+
+
+def _plain(value: Any) -> Any:
+    """A value as Python's own: of NumPy's and JAX's scalars the number, a list, as JSON has tuples, as a tuple."""
+    if isinstance(value, list):
+        return tuple(map(_plain, value))
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
 
 
 def check_fields(search: Mapping[Any, Any]) -> None:

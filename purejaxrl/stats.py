@@ -66,7 +66,9 @@ def wilson_interval(successes: int, trials: int, *, z: float = 1.959964) -> tupl
     rate = successes / trials
     centre = rate + z**2 / (2 * trials)
     spread = z * np.sqrt(rate * (1 - rate) / trials + z**2 / (4 * trials**2))
-    return float((centre - spread) / (1 + z**2 / trials)), float((centre + spread) / (1 + z**2 / trials))
+    low, high = ((centre + side) / (1 + z**2 / trials) for side in (-spread, spread))
+    # At the ends the formula gives 0 and 1, which rounding misses by 1e-17 on either side.
+    return float(low) if successes else 0.0, float(high) if successes < trials else 1.0
 
 
 def probability_of_improvement(x: np.ndarray, y: np.ndarray, *, resamples: int = 2000) -> tuple[float, float, float]:

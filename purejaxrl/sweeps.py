@@ -282,7 +282,12 @@ def read(out: str | os.PathLike) -> Sweep:
         raise SettingError(f"{Path(out) / PLAN} is damaged: its fields are not those of the parts")
     try:
         complete = frame.groupby(["config_id", "seed"]).ngroups >= num_runs(plan)
-        complete = complete and ("rungs" not in plan or bool(np.any(frame["rung"] > len(plan["rungs"]))))
+        if complete and "rungs" in plan:
+            halving, left = _halving(plan["rungs"], plan["keep"], None), num_configurations(plan)
+            for _ in halving.rungs:
+                left = halving.left(left)
+            ended = frame[frame["rung"] > len(halving.rungs)]
+            complete = ended.groupby(["config_id", "seed"]).ngroups >= left * len(plan["seeds"])
     except (KeyError, TypeError):
         raise SettingError(f"{Path(out) / PLAN} is damaged: it does not say which runs there are") from None
     return Sweep(frame, fields, Path(out), complete=complete)
@@ -290,7 +295,12 @@ def read(out: str | os.PathLike) -> Sweep:
 
 def num_runs(plan: Mapping[str, Any]) -> int:
     """How many runs a sweep's plan asks for."""
-    return len(plan["seeds"]) * (len(plan["configurations"]) if "configurations" in plan else plan["samples"])
+    return len(plan["seeds"]) * num_configurations(plan)
+
+
+def num_configurations(plan: Mapping[str, Any]) -> int:
+    """How many configurations a sweep's plan asks for."""
+    return len(plan["configurations"]) if "configurations" in plan else plan["samples"]
 
 
 class Halving(NamedTuple):

@@ -198,6 +198,7 @@ def test_the_call_of_a_population_trains_it_again(population_folder, monkeypatch
         "members": 4, "interval": 64, "total_steps": 256,
     }  # fmt: skip
     assert commands.population(plan | {"search": {"x": {"type": "Evil", "low": 1}}}, population_folder) == ""
+    assert commands.population(plan | {"visits": ["a.function", 10]}, population_folder) == ""
 
 
 def test_numbers_that_are_not_finite_are_left_out(run_folder, tmp_path):
@@ -447,7 +448,16 @@ def test_the_first_tenth_is_each_seed_s_own_start():
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(0.0, "0"), (12345.6, "12,346"), (-0.5, "−0.5"), (math.nan, "–"), (1e20, "1e+20"), (2.5e-4, "0.00025")],
+    [
+        (0.0, "0"),
+        (12345.6, "12,346"),
+        (-0.5, "−0.5"),
+        (math.nan, "–"),
+        (1e20, "1e+20"),
+        (999.6, "1,000"),
+        (999.4, "999"),
+        (2.5e-4, "0.00025"),
+    ],
 )
 def test_numbers(value, shown):
     assert numbers.number(value) == shown

@@ -2,6 +2,7 @@
 
 import math
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -35,6 +36,15 @@ def test_draws_depend_on_the_seed_alone():
     assert same[0] == same[1] != search.configurations(space, 9, seed=4)
     more = search.configurations({"a": LogUniform(1e-5, 1e-1), "c": Uniform(0, 1)}, 9, seed=3)
     assert [one["a"] for one in more] == [one["a"] for one in same[0]]
+
+
+def test_values_become_pythons_own():
+    assert search.configurations({"a": list(jnp.array([1.0, 2.0])), "b": [[8], [8, 8]]})[0] == {"a": 1.0, "b": (8,)}
+    assert search.configurations({"a": jnp.arange(2)}) == [{"a": 0}, {"a": 1}]
+    assert search.configurations([{"a": [32, 32], "b": np.float32(0.5)}]) == [{"a": (32, 32), "b": 0.5}]
+    assert Choice((jnp.int32(3), [4])).values == (3, (4,))
+    for one in search.configurations({"a": Choice((jnp.float32(1.0),)), "b": Uniform(0, 1)}, 2):
+        assert all(type(value) is float for value in one.values())
 
 
 def test_configurations_one_by_one():

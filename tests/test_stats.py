@@ -115,6 +115,12 @@ def test_wilson_against_scipy(successes, trials):
     np.testing.assert_allclose(stats.wilson_interval(successes, trials), known, atol=1e-7)
 
 
+def test_wilson_ends_at_0_and_1():
+    for trials in range(1, 200):
+        assert stats.wilson_interval(0, trials)[0] == 0.0
+        assert stats.wilson_interval(trials, trials)[1] == 1.0
+
+
 @pytest.mark.parametrize("sizes", [(2, 2), (3, 8), (20, 5)])
 def test_t_intervals_against_scipy(sizes):
     x, y = (np.random.default_rng(8 + i).normal(i, 1.0 + 3 * i, size) for i, size in enumerate(sizes))

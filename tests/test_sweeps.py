@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 import warnings
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optuna
 import pandas as pd
@@ -19,7 +21,7 @@ import pytest
 from rich.console import Console
 
 import purejaxrl
-from purejaxrl import folders, lanes, sweeps
+from purejaxrl import folders, lanes, networks, sweeps
 from purejaxrl.algos import PPO, ppo
 from purejaxrl.bonuses import E3B, RND, Counts
 from purejaxrl.progress import Progress
@@ -57,16 +59,31 @@ def cell(state, *, size=1):
     return state.time // size
 
 
+def pair(size):
+    net = networks.actor_critic(probes.Clock().action_space(), 1, hidden=(size,))
+    return {"learner": LEARNER.replace(hidden=(64, 64), network=(net.init, net.apply))}
+
+
+def weighed(weight):
+    def loss(*arguments):
+        found, metrics = ppo.ppo_loss(*arguments)
+        return weight * found, metrics
+
+    return {"learner": LEARNER.replace(loss=loss)}
+
+
 @pytest.mark.parametrize(
     ("first", "other"),
     [
+        (pair(8), pair(16)),
+        (weighed(1.0), weighed(2.0)),
         ({"env": Sized(1)}, {"env": Sized(2)}),
         ({"env": Sized(1, np.arange(500))}, {"env": Sized(1, np.arange(500) + 1)}),
         ({"env": Sized(1, inner=Sized(1))}, {"env": Sized(1, inner=Sized(2))}),
         ({"visits": (cell, 9)}, {"visits": (functools.partial(cell, size=2), 9)}),
         ({"learner": LEARNER}, {"learner": LEARNER.replace(loss=functools.partial(ppo.ppo_loss))}),
     ],
-    ids=["size", "array", "within", "cells", "loss"],
+    ids=["methods", "closure", "size", "array", "within", "cells", "loss"],
 )
 def test_another_sweep_in_its_folder_is_refused(first, other, tmp_path):
     """By what objects of one's own were made with, too."""
@@ -76,6 +93,50 @@ def test_another_sweep_in_its_folder_is_refused(first, other, tmp_path):
     pd.testing.assert_frame_equal(sweep(search, out=tmp_path / "x", **base | first).frame, whole.frame)
     with pytest.raises(SettingError, match="differs in"):
         sweep(search, out=tmp_path / "x", **base | other)
+
+
+def test_what_holds_itself_can_be_described():
+    env = Sized(1)
+    env.inner = env.step_env
+    assert "step_env" in json.dumps(sweeps.runs.describe(env))
+
+    def counting(state):
+        return counting, env
+
+    assert "counting" in json.dumps(sweeps.runs.describe(counting))
+
+
+def test_a_plan_with_a_number_that_is_not_finite_goes_on(tmp_path):
+    told = {"env": Sized(math.inf), "seeds": 1, "out": tmp_path / "x"}
+    whole = sweep({"algo.gamma": [0.9]}, **told)
+    pd.testing.assert_frame_equal(sweep({"algo.gamma": [0.9]}, **told).frame, whole.frame)
+
+
+def test_values_of_jax_and_lists_are_pythons_own(tmp_path):
+    found = sweep(
+        {"algo.gamma": list(jnp.array([0.5, 0.75])), "algo.hidden": [[8], [8, 8]]}, seeds=1, out=tmp_path / "x"
+    )
+    assert found.complete
+    assert set(found.best(None)["algo.gamma"]) == {0.5, 0.75}
+    assert set(found.best(None)["algo.hidden"]) == {"(8,)", "(8, 8)"}
+
+
+def test_ranges_are_checked_as_what_is_drawn_from_them(tmp_path):
+    with pytest.raises(SettingError, match="max_steps_in_episode must be an integer"):
+        purejaxrl.sweep(
+            "CartPole-v1", LEARNER, search={"env.max_steps_in_episode": Uniform(50, 200)}, samples=2,
+            sampler="tpe", seeds=1, num_envs=2, total_steps=80, out=tmp_path / "x",
+        )  # fmt: skip
+    assert not (tmp_path / "x").exists()
+
+
+def test_halving_without_some_of_its_last_rung_is_not_complete(tmp_path):
+    out = tmp_path / "x"
+    sweep({"algo.gamma": [0.9, 0.95, 0.97, 0.99]}, seeds=1, rungs=(0.5,), keep=0.5, num_lanes=1, out=out)
+    assert sweeps.read(out).complete
+    *_, last = sorted(out.glob("parts/*-2.parquet"))
+    last.unlink()
+    assert not sweeps.read(out).complete
 
 
 def test_a_sampler_of_one_s_own_goes_on(tmp_path):

@@ -95,12 +95,12 @@ def in_one_line(results: Frame, task: Task) -> str:
 
 def markdown(results: Frame) -> str:
     """The tables: all tasks together, then one after the other."""
-    every = overall(results)
+    every, summary = overall(results), summarise(results)
     lines = ["| method | solved runs | IQM of scores [95 % interval] |", "|---|---|---|"]
     lines += [
         f"| {r.method} | {r.solved} of {r.runs} | {r.iqm:.2f} [{r.low:.2f}, {r.high:.2f}] |" for r in every.itertuples()
     ]
-    for task, rows in summarise(results).groupby("task", sort=False):
+    for task, rows in summary.groupby("task", sort=False) if len(summary) else ():
         lines += ["", f"**{task}**", ""]
         columns = (
             "solved [95 % interval]",
@@ -130,8 +130,8 @@ def write(out: Path, results: Frame, pairs: Sequence[Any], command: str) -> None
     if summary.empty:
         return
     figures = {"solved": _solved(results, pairs), "scores": _scores(summary, results), "profile": _profile(results)}
-    if any("coverage" in pair.frame for pair in pairs):
-        figures["coverage"] = _coverage(pairs)
+    if covered := [pair for pair in pairs if "coverage" in pair.frame and (pair.frame["phase"] == "reporting").any()]:
+        figures["coverage"] = _coverage(covered)
     images = {name: _png(figure) for name, figure in figures.items()}
     for name, image in images.items():
         with files.replacing(out / f"{name}.png") as temporary:
@@ -228,13 +228,12 @@ def _profile(results: Frame) -> Figure:
 
 def _coverage(pairs: Sequence[Any]) -> Figure:
     """Share of the cells visited over steps, mean of the reporting seeds."""
-    shown = [pair for pair in pairs if "coverage" in pair.frame and (pair.frame["phase"] == "reporting").any()]
-    tasks = list(dict.fromkeys(pair.task.name for pair in shown))
+    tasks = list(dict.fromkeys(pair.task.name for pair in pairs))
     with mpl.rc_context(report.STYLE):
         figure = Figure(figsize=(1.8 + 3.4 * len(tasks), 4.0), layout="constrained")
         row = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
         lines = {}
-        for pair in shown:
+        for pair in pairs:
             axes = row[tasks.index(pair.task.name)]
             mean = pair.frame[pair.frame["phase"] == "reporting"].groupby("env_steps")["coverage"].mean()
             (line,) = axes.plot(mean.index, mean, color=COLOURS[pair.method.name], linewidth=1.6)

@@ -123,7 +123,7 @@ def _again(
     try:
         learner, bonus = _call(plan["algo"], algos), None if plan["bonus"] is None else _call(plan["bonus"], bonuses)
         given = {name: plan[name] for name in ("num_envs", "total_steps", "visits")} | given
-        if not isinstance(plan["env"], str) or plan["resets"]:
+        if not isinstance(plan["env"], str) or plan["resets"] or not isinstance(plan["visits"], bool):
             return ""
     except (KeyError, TypeError, ValueError, AttributeError):
         return ""

@@ -29,6 +29,7 @@ from bokeh.models import (
 )
 from bokeh.palettes import Viridis256
 from bokeh.plotting import figure
+from markupsafe import escape
 
 from purejaxrl.report.data import GREY, Curve, Frame, Series
 from purejaxrl.report.numbers import interval, number, whole
@@ -128,7 +129,7 @@ def schedule(name: str, field: str, steps: np.ndarray, values: np.ndarray, linea
     own = {"steps": ends, "value": np.repeat(of_best, 2), "member": np.repeat(lineage, 2)}
     look = {"color": place.colour, "line_width": 2.4, "tags": [place.place, "mean"]}
     line = plot.line("steps", "value", source=_source(own), **look)
-    plot.add_tools(HoverTool(renderers=[line], tooltips=f"{field} @value{{0.[0000]a}}, member @member"))
+    plot.add_tools(HoverTool(renderers=[line], tooltips=f"{escape(field)} @value{{0.[0000]a}}, member @member"))
     rows = [
         [whole(step), str(member), number(value)] for step, member, value in zip(steps, lineage, of_best, strict=True)
     ]

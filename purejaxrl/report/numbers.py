@@ -13,7 +13,7 @@ def number(value: Any, scale: float = 0.0) -> str:
         return "–"
     if abs(value) <= 5e-4 * scale:
         return "0"
-    if 1000 <= abs(value) < 1e15:
+    if 999.5 <= abs(value) < 1e15:
         return whole(value)
     return f"{value:.3g}".replace("-", "−", 1) if value else "0"
 

@@ -119,7 +119,9 @@ def _check(found: Sweep, folder: Path) -> None:
 
 def _label(row: Any, fields: list[str]) -> str:
     """The values that a configuration differs in."""
-    return ", ".join(f"{name.rpartition('.')[2]} {_short(row[name])}" for name in fields)
+    last = [name.rpartition(".")[2] for name in fields]
+    names = [one if last.count(one) == 1 else name for one, name in zip(last, fields, strict=True)]
+    return ", ".join(f"{shown} {_short(row[name])}" for shown, name in zip(names, fields, strict=True))
 
 
 def _short(value: Any) -> str:
@@ -161,7 +163,7 @@ def _verdicts(
         text += f", less what chance explains; interactions and chance {share(rest)}."
         verdicts.append(Verdict("What mattered", "open", text))
     if diverged := int(best["diverged"].sum()):
-        text = f"{whole(diverged)} runs, which count as the worst of all."
+        text = f"{whole(diverged)} run{'s, which count' if diverged > 1 else ', which counts'} as the worst of all."
         verdicts.append(Verdict("Diverged", "bad", text))
     return verdicts
 
@@ -230,4 +232,4 @@ def _best_table(found: Sweep, best: Any, metric: str) -> tuple[str, Table]:
 
 
 def _value(value: Any) -> str:
-    return number(value) if isinstance(value, (int, float)) else str(value)
+    return number(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)

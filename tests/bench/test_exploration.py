@@ -267,3 +267,5 @@ def test_the_tables_of_known_runs():
     text = tables.markdown(results())
     assert "| a | 6 of 8 | 1.00 [" in text
     assert "| c | coef 1 | 4 of 4 [51 %, 100 %] | 250 | 2.00 [2.00, 2.00] | 50 % | 0.25 |" in text
+    tuned = results().assign(phase="tuning")  # stopped before anything was reported
+    assert tables.markdown(tuned).startswith("| method |")
