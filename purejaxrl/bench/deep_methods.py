@@ -85,17 +85,22 @@ SCRIPTS = {20: 2_500, 50: 4_000}
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """A task of MiniGrid: the budget in frames, and the frames after which a result was published, if any was."""
+    """A task of MiniGrid: the budget in frames, and the frames after which a result was published, if any was.
+
+    The other numbers are the same for all but the shortest budget, in which they would allow 14 updates.
+    """
 
     frames: int
     num_envs: int = 64
+    num_steps: int = 128
+    learning_rate: float = LEARNING_RATE
     published: int | None = None
     source: str = ""
 
 
 ANDRES = "Andres et al. 2022"
 GRIDS = {
-    "MiniGrid-DoorKey-8x8-v0": Grid(120_000, 16, 123_000, "DEIR"),
+    "MiniGrid-DoorKey-8x8-v0": Grid(120_000, 8, 256, 2 * LEARNING_RATE, published=123_000, source="DEIR"),
     "MiniGrid-DoorKey-16x16-v0": Grid(2_000_000),
     "MiniGrid-FourRooms-v0": Grid(2_000_000),
     "MiniGrid-MultiRoom-N6-v0": Grid(1_000_000),
@@ -109,17 +114,9 @@ GRIDS = {
 
 
 def ppo(bonus: Any) -> Callable[[Grid], tuple[Any, Any]]:
-    """PPO with this bonus: one setting for every task of MiniGrid."""
-    learner = algos.PPO(
-        num_steps=128,
-        num_minibatches=16,
-        num_epochs=4,
-        learning_rate=LEARNING_RATE,
-        gamma=0.99,
-        ent_coef=0.01,
-        hidden=(64, 64),
-    )
-    return lambda task: (learner, bonus)
+    """PPO with this bonus: one setting for every task of MiniGrid, but for what :class:`Grid` says."""
+    learner = algos.PPO(num_minibatches=16, num_epochs=4, gamma=0.99, ent_coef=0.01, hidden=(64, 64))
+    return lambda task: (learner.replace(num_steps=task.num_steps, learning_rate=task.learning_rate), bonus)
 
 
 SCALED: Any = {"normalise": "return_std", "learning_rate": BONUS_LEARNING_RATE}
