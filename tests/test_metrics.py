@@ -72,13 +72,16 @@ def test_first_success_counts_episodes(frame):
     assert metrics.first_success(frame, 100.0) == {5: None, 7: None}
 
 
-def test_curve_averages_in_bins(frame):
-    steps, values = metrics.curve(frame, "episode_return", bins=10)
+def test_curves_average_in_bins(frame):
+    steps, found = metrics.curves(frame, ["episode_return"], bins=10)
+    values = found["episode_return"]
     np.testing.assert_array_equal(steps, np.arange(20, 201, 20))
     np.testing.assert_array_equal(values[0], np.arange(1.5, 20, 2))
     np.testing.assert_array_equal(values[1], [1.0] * 9 + [9.0])
-    steps, values = metrics.curve(frame, "episode_return", bins=1000)
-    assert values.shape == (2, 20)
+    missing = frame.assign(entropy=np.where((frame["seed"] == 5) & (frame["update"] > 10), np.nan, 1.0))
+    steps, found = metrics.curves(missing, ["episode_return", "entropy"], bins=1000)
+    assert found["episode_return"].shape == (2, 20)
+    np.testing.assert_array_equal(found["entropy"], [[1.0] * 10 + [np.nan] * 10, [1.0] * 20])
 
 
 def test_no_bit_can_change_a_number(frame, tmp_path):

@@ -186,8 +186,8 @@ def curves(frame: Frame, names: Sequence[str], seed_points: int) -> dict[str, Cu
     names = [name for name in names if name in frame and frame[name].notna().any()]
     if not names:
         return {}
-    steps, values = _binned(frame, names, POINTS)
-    few_steps, few = _binned(frame, names, seed_points)
+    steps, values = metrics.curves(frame, names, POINTS)
+    few_steps, few = metrics.curves(frame, names, seed_points)
     with np.errstate(over="ignore", invalid="ignore"):
         bounds = stats.mean_interval(np.concatenate([values[name] for name in names], axis=1))
     found = {}
@@ -196,16 +196,6 @@ def curves(frame: Frame, names: Sequence[str], seed_points: int) -> dict[str, Cu
         seeds = [(few_steps[np.isfinite(one)], one[np.isfinite(one)]) for one in few[name]]
         found[name] = Curve(steps[there], mean[there], low[there], high[there], seeds)
     return found
-
-
-def _binned(frame: Frame, names: Sequence[str], bins: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Metrics in at most so many equal bins of updates: ``env_steps [bins]`` and of each ``[num_seeds, bins]``."""
-    updates = frame["update"].to_numpy()
-    edges = np.linspace(0, updates.max(), min(bins, int(updates.max())) + 1)
-    place = np.searchsorted(edges, updates, side="left") - 1
-    steps = frame["env_steps"].groupby(place).max()
-    wide = frame[list(names)].astype(float).groupby([frame["seed"].to_numpy(), place]).mean().unstack()
-    return steps.to_numpy(), {name: wide[name].reindex(columns=steps.index).to_numpy(float) for name in names}
 
 
 def early(frame: Frame) -> np.ndarray:
