@@ -638,7 +638,7 @@ PYTHON = [
     ("pbt's empty list", lambda: pbt({"algo.gamma": []}), r"search: algo.gamma must have 1 to .* values, got 0"),
     ("pbt's words", lambda: pbt({"algo.gamma": ["a", "b"]}), r"algo.gamma must be a number, got 'a'"),
     ("pbt's None", lambda: pbt({"algo.gamma": [0.9, None]}), r"algo.gamma must be a number, got None"),
-    ("pbt's lists", lambda: pbt({"algo.gamma": [[0.9], [0.8]]}), r"algo.gamma must be a number, got \[0.9\]"),
+    ("pbt's lists", lambda: pbt({"algo.gamma": [[0.9], [0.8]]}), r"algo.gamma must be a number, got \(0.9,\)"),
     ("pbt's truth", lambda: pbt({"algo.gamma": [True, False]}), r"algo.gamma must be a number, got True"),
     ("pbt's range", lambda: pbt({"algo.gamma": Uniform(0.5, 1.5)}), r"algo.gamma must be finite .* <= 1, got 1.5"),
     ("pbt's num_envs", lambda: pbt({"num_envs": [2, 4]}), r"a searched field: unknown value 'num_envs'"),

@@ -37,7 +37,7 @@ def tiny():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(deep, "DEEPSEA", {"one": one, "many": many})
         patch.setattr(deep, "MINIGRID", {"ppo": lambda task: (algos.PPO(num_steps=64, **SMALL), None)})
-        patch.setitem(deep_methods.GRIDS, EMPTY, deep_methods.Grid(6_000, 2, 5_000, "somebody"))
+        patch.setitem(deep_methods.GRIDS, EMPTY, deep_methods.Grid(6_000, 2, published=5_000, source="somebody"))
         yield
 
 
