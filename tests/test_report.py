@@ -333,6 +333,8 @@ def test_runs_of_other_lengths_are_said_to_be(run_folder, tmp_path):
     steps = runs.read_summary(run_folder)["env_steps"]
     assert f"But they took {steps} to 1,000,000 steps per seed" in text
     assert verdicts.unequal([7, 7]) == ""
+    assert verdicts.unequal([149_504, 149_760]) == ""  # a warm-up and whole updates
+    assert "148,000 to 149,760 steps" in verdicts.unequal([149_760, 148_000])
 
 
 def test_what_is_solved_is_known_of_a_task_s_own_settings():

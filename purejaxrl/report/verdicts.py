@@ -14,6 +14,7 @@ from purejaxrl.report import commands
 from purejaxrl.report.data import LONGEST, Run, Series, early
 from purejaxrl.report.numbers import interval, number, whole
 
+ROUNDING = 0.01  # share of the steps up to which runs are as long as each other
 SHOWN = 3  # names in a sentence
 
 
@@ -159,8 +160,11 @@ def comparison(lines: Sequence[Series]) -> tuple[str, list[list[str]]]:
 
 
 def unequal(steps: Sequence[int]) -> str:
-    """A sentence where runs took different numbers of environment steps per seed; nothing where they did not."""
-    if len(set(steps)) == 1:
+    """A sentence where runs took different numbers of environment steps per seed; nothing where they hardly did.
+
+    Whole updates and a bonus's warm-up make budgets that are meant to be equal differ a little.
+    """
+    if max(steps) <= (1 + ROUNDING) * min(steps):
         return ""
     counts = f"{whole(min(steps))} to {whole(max(steps))}"
     return f" But they took {counts} steps per seed, and a longer one had more to learn from: compare at equal steps."
