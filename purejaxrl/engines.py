@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Protocol
 from rich.console import Console
 
 from purejaxrl import caching, files, folders, metrics
-from purejaxrl.populations import UNDER_WAY, Point, Program, Setup, UnderWay, labelled
+from purejaxrl.populations import UNDER_WAY, Point, Program, Setup, batch_name, labelled
 from purejaxrl.progress import Progress
 from purejaxrl.types import SettingError, check_choice
 
@@ -158,9 +158,9 @@ def finish(
 
 
 def _saved(job: Job) -> frozenset[Path]:
-    """What is saved of the job's batches under way: each has the name of its first run."""
-    folder = Path(job.folder) / UNDER_WAY
-    return frozenset(path for point in job.points for path in UnderWay(folder, [point], 0, 1).paths())
+    """What is saved of the job's batches under way."""
+    names = set(map(batch_name, job.points))
+    return frozenset(path for path in (Path(job.folder) / UNDER_WAY).glob("*/[0-9]*") if path.parent.name in names)
 
 
 def _pairs(folder: Path) -> set[tuple[int, int]]:

@@ -121,8 +121,7 @@ def make_explore(
             f"{settings.explore_steps} = {per_round} steps, got {total_steps}"
         )
     env_params = stepping.check_params(env, env_params)
-    state = jax.eval_shape(lambda key: env.reset_env(key, env_params)[1], jax.random.key(0))
-    visits.check(cells, "cells", state, most=FAR - 2)
+    visits.check(cells, "cells", env, env_params, most=FAR - 2)
     return Explore(env, settings, cells, env_params, num_envs, total_steps // per_round)
 
 

@@ -215,6 +215,11 @@ def peak_memory() -> dict[str, int | None]:
     return {"peak_host_bytes": host, "peak_device_bytes": max(peaks, default=0) or None}
 
 
+def batch_name(first: Point) -> str:
+    """The folder in which a batch that begins with this run is saved while it is under way."""
+    return f"{first.values.get('config_id', 0)}-{first.seed}"
+
+
 class UnderWay:
     """A batch of lanes that is not done yet, saved now and then below a folder, so that little is lost with a process.
 
@@ -222,16 +227,14 @@ class UnderWay:
     """
 
     def __init__(self, folder: Path | None, batch: Sequence[Point], start: int, num_lanes: int):
-        first = batch[0]
-        name = f"{first.values.get('config_id', 0)}-{first.seed}"
-        self.path = None if folder is None or jax.process_count() > 1 else folder / name
+        self.path = None if folder is None or jax.process_count() > 1 else folder / batch_name(batch[0])
         facts = {"points": [[repr(dict(one.values)), one.seed] for one in batch], "start": start, "lanes": num_lanes}
         self.facts = json.dumps(facts).encode()
         self.saved = time.monotonic()
 
     def load(self, lanes: Lanes) -> pd.DataFrame | None:
         """Place the lanes where this very batch was and return its metrics; None where nothing usable is there."""
-        for path in reversed(self.paths()):
+        for path in reversed(self._paths()):
             try:
                 if checkpoint.read_beside(path, "batch.json") != self.facts:
                     continue
@@ -246,7 +249,7 @@ class UnderWay:
         """Save it, after so many seconds of running, if the last save was long ago, or `now`."""
         if self.path is None or not found or not (now or time.monotonic() - self.saved > SAVE_SECONDS):
             return
-        before, frame = self.paths(), pd.concat(found, ignore_index=True).assign(seconds=seconds)
+        before, frame = self._paths(), pd.concat(found, ignore_index=True).assign(seconds=seconds)
         path = self.path / f"{lanes.done:09d}"
         if path not in before:
             # A full disk, or a folder that is closed for a while, ends the sweep where its results cannot be written.
@@ -262,8 +265,7 @@ class UnderWay:
         if self.path is not None and self.path.exists():
             shutil.rmtree(self.path)
 
-    def paths(self) -> list[Path]:
-        """What is saved of it, the oldest first."""
+    def _paths(self) -> list[Path]:
         return [] if self.path is None else sorted(self.path.glob("[0-9]*"))
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from purejaxrl.types import LARGEST_INT, PyTree, SettingError, check_int, shown
+from purejaxrl import stepping
+from purejaxrl.types import LARGEST_INT, SettingError, check_int, shown
 
 Array = jax.Array
 
 
-def check(cells: Any, name: str, state: PyTree, *, most: int = LARGEST_INT) -> None:
-    """Raise :class:`SettingError` unless `cells` is ``(cell_fn, num_cells)``, with one integer for an env's `state`."""
+def check(cells: Any, name: str, env: Any, env_params: Any, *, most: int = LARGEST_INT) -> None:
+    """Raise :class:`SettingError` unless `cells` is ``(cell_fn, num_cells)``, with one integer for a state of `env`."""
     if not (isinstance(cells, tuple) and len(cells) == 2 and callable(cells[0])):
         raise SettingError(f"{name} must be (cell_fn, num_cells), got {shown(cells)}")
     check_int(cells[1], f"{name}' num_cells", ge=1, le=most)
+    _, state = jax.eval_shape(functools.partial(stepping.reset, env, env_params), jax.random.key(0))
     try:
         cell = jax.eval_shape(lambda state: jnp.asarray(cells[0](state)), state)
     except Exception as error:  # whatever the user's function raises

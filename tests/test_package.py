@@ -57,7 +57,7 @@ ALLOWED = {
     },
     "deferred": set(),
     "envs": {"types", "deferred"},
-    "visits": {"types"},
+    "visits": {"stepping", "types"},
     "resets": {"devices", "types"},
     "goexplore": {"hashing", "stepping", "types", "visits"},
     "demonstrations": {"goexplore", "resets", "stepping", "types"},
