@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import itertools
 import json
 import math
 import os
@@ -13,6 +14,7 @@ import re
 import shlex
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
@@ -803,9 +805,10 @@ def _train(command: Train) -> None:
         if_diverged=command.if_diverged,
         **{f"{kind}_settings": settings for kind, settings in _chosen(command).items()},
     )
-    out = command.out or _next_folder(f"{command.env}-{command.algo}-{command.bonus}")
     progress = _progress(command)
-    _end(command, out, training.run(config, out, progress, trackers.make(command.log, out)), progress)
+    with _folder(command.out, f"{command.env}-{command.algo}-{command.bonus}") as out:
+        summary = training.run(config, out, progress, trackers.make(command.log, out))
+    _end(command, out, summary, progress)
 
 
 def _resume(command: Resume) -> None:
@@ -886,10 +889,10 @@ def _sweep(command: Sweep) -> None:
     # What follows from a constructor's argument must not be pinned where that argument is searched.
     defaults = envs.settings(command.env, **constructor)
     differing = {name: value for name, value in chosen["env"].items() if value != defaults[name]}
-    out = command.out or _next_folder(f"sweep-{command.env}-{command.algo}-{command.bonus}")
     first = processes.is_first()
     progress = _progress(command) if first else None
-    found = sweeps.sweep(
+    training = functools.partial(
+        sweeps.sweep,
         command.env,
         runs.make_learner(command.algo, chosen["algo"]),
         bonus=runs.make_bonus(command.bonus, chosen["bonus"]),
@@ -906,14 +909,14 @@ def _sweep(command: Sweep) -> None:
         rungs=command.rungs,
         keep=command.keep,
         visits=command.visits,
-        out=out,
         num_lanes=command.num_lanes,
         memory_gb=command.memory_gb,
         on=command.on,
         workers=command.workers,
-        trackers=trackers.make(command.log, out) if first else (),
         progress=progress,
     )
+    with _folder(command.out, f"sweep-{command.env}-{command.algo}-{command.bonus}") as out:
+        found = training(out=out, trackers=trackers.make(command.log, out) if first else ())
     if progress is None:
         sys.exit(0 if found.complete else _code(found.signal))
     try:
@@ -985,11 +988,36 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _next_folder(name: str) -> Path:
-    name, number = re.sub(r"[^\w.-]+", "-", name).strip("-")[:100], 1  # file systems take 255 bytes
-    while (folder := Path("runs") / f"{name}-{number}").exists():
-        number += 1
-    return folder
+@contextlib.contextmanager
+def _folder(given: Path | None, name: str) -> Iterator[Path]:
+    """The folder given, or the next of this name in `runs`; a new one is gone again where nothing came to be in it."""
+    from purejaxrl import processes
+
+    is_new = given is None or not given.exists()
+    folder = given or Path(processes.from_first(lambda: str(_new_folder(name))))
+    try:
+        yield folder
+    finally:
+        if is_new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def _new_folder(name: str) -> Path:
+    """Made at once, since the same command may start twice at the same time."""
+    from purejaxrl.types import SettingError
+
+    above, name = Path("runs"), re.sub(r"[^\w.-]+", "-", name).strip("-")[:100]  # file systems take 255 bytes
+    numbers = itertools.count(1)
+    try:
+        above.mkdir(exist_ok=True)
+        while True:
+            folder = above / f"{name}-{next(numbers)}"
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                return folder
+    except OSError as error:
+        raise SettingError(f"out: {above.absolute()} cannot be written: {error.strerror}") from None
 
 
 def _eval(command: Eval) -> None:
@@ -1052,20 +1080,16 @@ def _diagnose(command: Diagnose) -> None:
     how: dict[str, Any] = {name: getattr(command, name) for name in ("num_envs", "num_steps", "train", "seed")}
     diagnosis.check(env, **how)
     play.check_pure(env, env_params)  # before there is a folder
-    out = command.out or _next_folder(f"diagnose-{command.env}")
-    pages.prepare(out)
     flags = report.flags(runs.Config(command.env, "ppo", env_settings=settings), "env")
     opening = " ".join([f"--env {command.env}", *flags])
-    try:
+    with _folder(command.out, f"diagnose-{command.env}") as out:
+        pages.prepare(out)
         with Progress() as progress:
             found = diagnosis.diagnose(env, env_params, opening=opening, progress=progress, **how)
         preset, source = presets.flags([], command.env)
         if preset:
             found = found.beside(" ".join(["purejaxrl train", opening, *preset]), source)
         pages.write(found, out)
-    finally:
-        with contextlib.suppress(OSError):
-            out.rmdir()  # where it was stopped, and so is empty
     console = _stdout()
     for part in pages.shown(found):
         console.print(part, highlight=False, soft_wrap=isinstance(part, str))

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from PIL import Image
 
 import purejaxrl
 from purejaxrl import algos, cli, discovery, envs, lanes, runs
+from purejaxrl.types import SettingError
 
 TINY = ["--env", "DeepSea-bsuite", "--env.size", "4", "--num-envs", "2", "--algo.num-steps", "8", "--algo.hidden", "8"]
 
@@ -401,10 +403,25 @@ def test_an_interrupt_while_compiling_too(tmp_path):
     assert main("report", folder, "--no-films") == 0
 
 
-def test_the_default_folder_is_the_next_free_one(tmp_path, monkeypatch):
+def test_the_default_folder_is_the_next_free_one_and_taken_at_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("runs/CartPole-v1-ppo-none-1").mkdir(parents=True)
-    assert cli._next_folder("CartPole-v1-ppo-none") == Path("runs/CartPole-v1-ppo-none-2")
+    first, *others = (Path(f"runs/CartPole-v1-ppo-none-{number}") for number in (1, 2, 3))
+    first.mkdir(parents=True)
+    with ThreadPoolExecutor() as pool:
+        assert sorted(pool.map(cli._new_folder, ["CartPole-v1-ppo-none"] * 2)) == others
+    with cli._folder(None, "x/../y") as folder:
+        assert folder == Path("runs/x-..-y-1")
+    assert not folder.exists()  # nothing came to be in it
+    with cli._folder(None, "x") as folder:
+        (folder / "config.json").touch()
+    assert folder.exists()
+    with cli._folder(first, "x") as folder:
+        assert folder == first
+    assert folder.exists()  # it was there before
+    shutil.rmtree("runs")
+    Path("runs").symlink_to("nowhere")
+    with pytest.raises(SettingError, match=r"out: .* cannot be written"):
+        cli._new_folder("x")
 
 
 def test_a_closed_pipe_is_no_error():

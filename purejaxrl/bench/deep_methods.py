@@ -87,22 +87,27 @@ SCRIPTS = {20: 2_500, 50: 4_000}
 class Grid:
     """A task of MiniGrid: the budget in frames, and the frames after which a result was published, if any was.
 
-    The other numbers are the same for all but the shortest budget, in which they would allow 14 updates.
+    The other settings are the same for all but the shortest budget, in which they would allow 14 updates, and
+    FourRooms, where the agent has to remember which rooms it has seen.
     """
 
     frames: int
     num_envs: int = 64
     num_steps: int = 128
+    num_minibatches: int = 16
     learning_rate: float = LEARNING_RATE
+    memory: str = "none"
     published: int | None = None
     source: str = ""
 
 
 ANDRES = "Andres et al. 2022"
 GRIDS = {
-    "MiniGrid-DoorKey-8x8-v0": Grid(120_000, 8, 256, 2 * LEARNING_RATE, published=123_000, source="DEIR"),
+    "MiniGrid-DoorKey-8x8-v0": Grid(
+        120_000, num_envs=8, num_steps=256, learning_rate=2 * LEARNING_RATE, published=123_000, source="DEIR"
+    ),
     "MiniGrid-DoorKey-16x16-v0": Grid(2_000_000),
-    "MiniGrid-FourRooms-v0": Grid(2_000_000),
+    "MiniGrid-FourRooms-v0": Grid(2_000_000, num_minibatches=8, memory="gru"),
     "MiniGrid-MultiRoom-N6-v0": Grid(1_000_000),
     "MiniGrid-KeyCorridorS3R3-v0": Grid(1_000_000, published=30_000_000, source=ANDRES),
     "MiniGrid-MultiRoom-N7-S8-v0": Grid(1_000_000, published=30_000_000, source=ANDRES),
@@ -115,8 +120,9 @@ GRIDS = {
 
 def ppo(bonus: Any) -> Callable[[Grid], tuple[Any, Any]]:
     """PPO with this bonus: one setting for every task of MiniGrid, but for what :class:`Grid` says."""
-    learner = algos.PPO(num_minibatches=16, num_epochs=4, gamma=0.99, ent_coef=0.01, hidden=(64, 64))
-    return lambda task: (learner.replace(num_steps=task.num_steps, learning_rate=task.learning_rate), bonus)
+    learner = algos.PPO(num_epochs=4, gamma=0.99, ent_coef=0.01, hidden=(64, 64))
+    own = "num_steps", "num_minibatches", "learning_rate", "memory"
+    return lambda task: (learner.replace(**{name: getattr(task, name) for name in own}), bonus)
 
 
 SCALED: Any = {"normalise": "return_std", "learning_rate": BONUS_LEARNING_RATE}
