@@ -16,7 +16,7 @@ import numpy as np
 from flax import struct
 
 from purejaxrl import stepping
-from purejaxrl.goexplore import Explore, ExploreState, best_row
+from purejaxrl.goexplore import Explore, ExploreState, best_row, check_state
 from purejaxrl.resets import FreshResets
 from purejaxrl.types import Array, PyTree, SettingError, Spec, StartFn, Transition, check_int, check_key, number, static
 
@@ -37,8 +37,7 @@ class Demonstration(struct.PyTreeNode):
 
 def nodes(explore: Explore, state: ExploreState, row: int | None = None) -> np.ndarray:
     """The ids of the steps that lead to a row of the archive, int32 ``[L]``; None means the best one. On the host."""
-    if jnp.ndim(state.round):
-        raise SettingError("state must be of one run: jax.tree.map(lambda leaf: leaf[i], state)")
+    check_state(state)
     if row is None:
         row = int(best_row(state.archive))
     check_int(row, "row", ge=0, le=int(explore.no_cell))

@@ -116,7 +116,7 @@ def learn(
 ) -> tuple[Dynamics, dict[str, Array]]:
     """Passes over a rollout ``[num_steps, num_envs]``; `loss` weighs one transition's :class:`Losses`.
 
-    `next_obs` is the true next observation, at an episode's end too, so every transition teaches.
+    `next_obs` is the true next observation, at an episode's end too, so the last transition teaches, too.
     """
     samples = minibatches.samples((batch.obs, batch.action, batch.next_obs))
 

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from purejaxrl import exploration, networks
 from purejaxrl.types import Array, PyTree, Spec
 
+LARGEST_GAIN = 1e6
+
 
 class HyperEnsemble(nn.Module):
     """All members in one network: ``[num_members, num_actions]`` of one observation.
@@ -50,7 +52,12 @@ def init(network: Any, keys: Array, num_members: int, spec: Spec) -> tuple[PyTre
 
 def gain(network: Any, prior: PyTree, obs: PyTree) -> Array:
     """What makes the standard deviation of priors 1 on ``obs [B, ...]``, over members and actions, too."""
-    return 1.0 / jnp.maximum(jnp.std(prior_values(network, prior, obs)), 1e-6)
+    return inverse(jnp.std(prior_values(network, prior, obs)))
+
+
+def inverse(spread: Array) -> Array:
+    """What makes the `spread` of a prior 1: at most LARGEST_GAIN, of a prior that is zero."""
+    return 1.0 / jnp.maximum(spread, 1.0 / LARGEST_GAIN)
 
 
 def values(network: Any, params: PyTree, obs: PyTree) -> Array:

@@ -79,6 +79,14 @@ class ExploreState(struct.PyTreeNode):
     env_steps: Array  # int32 scalar, over all explorers
 
 
+def check_state(state: Any) -> None:
+    """Raise :class:`SettingError` unless it is the state of one exploration."""
+    if not isinstance(state, ExploreState):
+        raise SettingError(f"state must be Result.state, got {type(state).__name__}")
+    if jnp.ndim(state.round):
+        raise SettingError("state must be of one run: jax.tree.map(lambda leaf: leaf[i], state)")
+
+
 class Result(NamedTuple):
     state: ExploreState
     metrics: Metrics  # each [num_rounds]
@@ -168,6 +176,7 @@ class Explore:
         Beyond the run's own number of rounds nothing is explored: the log of steps is full.
         """
         check_int(num_rounds, "num_rounds", ge=1)
+        check_state(state)
         return jax.lax.scan(lambda state, _: self._round(state), state, length=num_rounds)
 
     def weights(self, archive: Ways, seen: Array) -> Array:

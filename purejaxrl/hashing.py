@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from purejaxrl.types import Spec
+from purejaxrl.types import Spec, is_one_hot
 
 Array = jax.Array
 PyTree = Any
@@ -36,7 +36,7 @@ def make(key: Array, spec: Spec, bits: int = 0) -> Hash:
     salt = jax.random.bits(salt_key, (words, 2), jnp.uint32) | 1
     if not bits:
         return Hash(salt, None, None)
-    centre, radius = _bounds(spec.observation_space, _numbers(obs, 0).shape[-1])
+    centre, radius = _bounds(spec.observation_space, obs)
     normal = jax.random.normal(projection_key, (len(centre) + 1, bits))
     projection = normal[:-1] / radius[:, None]
     return Hash(salt, projection, normal[-1] - centre @ projection)
@@ -47,8 +47,9 @@ def cells(hash: Hash, obs: PyTree, num_leading: int, size: int) -> Array:
 
     Rows by double hashing (Kirsch & Mitzenmacher 2006, doi:10.1007/11841036_42) of two sums Σ salt_i · mix(word_i).
     SimHash (Charikar 2002; Tang et al. 2017, arXiv:1611.04717, eq. 3) takes sgn(A g(x)) for the words, with A Gaussian:
-    observations that are close share them. g scales every number to [-1, 1] by the bounds of a Box and appends a 1, so
-    that small numbers count as much as large ones, and length as much as direction; without bounds x is taken as it is.
+    observations that are close share them. g scales every number to [-1, 1] by the bounds of its space and appends a 1,
+    so that small numbers count as much as large ones, and length as much as direction; without bounds x is taken as it
+    is.
     """
     if hash.projection is None or hash.offset is None:
         words = _words(obs, num_leading)
@@ -60,18 +61,44 @@ def cells(hash: Hash, obs: PyTree, num_leading: int, size: int) -> Array:
     return (_mix(rows) & jnp.uint32(size - 1)).astype(jnp.int32)
 
 
-def _bounds(space: Any, size: int) -> tuple[Array, Array]:
+def _bounds(space: Any, obs: PyTree) -> tuple[Array, Array]:
     """Centre and radius of each of an observation's numbers, 0 and 1 where they have no bounds."""
-    low, high = (jnp.asarray(getattr(space, name, jnp.nan), jnp.float32).ravel() for name in ("low", "high"))
-    if low.size not in (1, size) or high.size not in (1, size):
-        low = high = jnp.full(1, jnp.nan)
-    low, high = jnp.broadcast_to(low, size), jnp.broadcast_to(high, size)
+    lows, highs = [], []
+    for path, leaf in jax.tree.leaves_with_path(obs, is_leaf=is_one_hot):
+        size = _numbers(leaf, 0).size
+        ends = (0.0, 1.0) if is_one_hot(leaf) else _ends(_space_at(space, path))
+        low, high = (jnp.asarray(end, jnp.float32).ravel() for end in ends)
+        if low.size not in (1, size) or high.size not in (1, size):
+            low = high = jnp.full(1, jnp.nan)
+        lows.append(jnp.broadcast_to(low, size))
+        highs.append(jnp.broadcast_to(high, size))
+    low, high = jnp.concatenate(lows), jnp.concatenate(highs)
     known = (high > low) & (high - low < UNBOUNDED)
     return jnp.where(known, (low + high) / 2, 0.0), jnp.where(known, (high - low) / 2, 1.0)
 
 
+def _ends(space: Any) -> tuple[Any, Any]:
+    """The least and the largest value of a space's numbers, NaN where it does not say."""
+    counts = getattr(space, "nvec", getattr(space, "n", None))
+    if counts is not None:
+        return 0, jnp.asarray(counts) - 1
+    return getattr(space, "low", jnp.nan), getattr(space, "high", jnp.nan)
+
+
+def _space_at(space: Any, path: tuple[Any, ...]) -> Any:
+    """The space of an observation's leaf, None where the observation is not built as its space is."""
+    for step in path:
+        name = next(getattr(step, kind) for kind in ("key", "idx", "name") if hasattr(step, kind))
+        try:
+            space = space.spaces[name]
+        except (AttributeError, LookupError, TypeError):
+            return None
+    return space
+
+
 def _numbers(obs: PyTree, num_leading: int) -> Array:
-    leaves = [leaf.reshape(*leaf.shape[:num_leading], -1) for leaf in jax.tree.leaves(obs)]
+    leaves = [leaf.vector() if is_one_hot(leaf) else leaf for leaf in jax.tree.leaves(obs, is_leaf=is_one_hot)]
+    leaves = [leaf.reshape(*leaf.shape[:num_leading], -1) for leaf in leaves]
     return jnp.concatenate([leaf.astype(jnp.float32) for leaf in leaves], axis=-1)
 
 

@@ -74,8 +74,10 @@ def epochs(
     """Shuffle `count` samples in each epoch and scan `step` over minibatches of them, or of a `fraction` of them.
 
     ``step(carry, indices [size]) -> (carry, metrics)``. What the minibatches leave out is another part in each epoch.
-    Returns ``(carry, metrics)``, metrics ``[num_epochs, num_minibatches, ...]``.
+    Fewer samples than minibatches, as a short warm-up has, are that many. Returns ``(carry, metrics)``, metrics
+    ``[num_epochs, num_minibatches, ...]``.
     """
+    num_minibatches = min(num_minibatches, count)
     size = max(int(count // num_minibatches * fraction), 1)
 
     def epoch(carry, key):

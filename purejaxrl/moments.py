@@ -39,9 +39,10 @@ def update(moments: Moments, batch: Any) -> Moments:
         size = jnp.asarray(x.size / max(mean.size, 1), jnp.float32)
         batch_mean, batch_var = x.mean(axes), x.var(axes)
         total = moments.count + size
-        delta = batch_mean - mean
-        merged = var * moments.count + batch_var * size + delta**2 * moments.count * size / total
-        return mean + delta * size / total, merged / total, total
+        delta, share = batch_mean - mean, size / total
+        # By shares, not by counts: no product overflows, and where float32 cannot add to the count any more, older
+        # samples fade.
+        return mean + delta * share, var * (1 - share) + (batch_var + delta**2 * (1 - share)) * share, total
 
     merged = jax.tree.map(merge, moments.mean, moments.var, batch)
     mean, var, count = jax.tree.transpose(jax.tree.structure(moments.mean), jax.tree.structure((0, 0, 0)), merged)

@@ -234,7 +234,11 @@ class CNN(nn.Module):
 
 def has_grid(obs: Any) -> bool:
     """Whether one observation holds a leaf of rank 3."""
-    return any(leaf.ndim == 3 for leaf in _leaves(obs))
+    return any(map(_is_grid, _leaves(obs)))
+
+
+def _is_grid(leaf: Any) -> bool:
+    return leaf.ndim == 3 and not is_one_hot(leaf)
 
 
 def _leaves(obs: Any) -> list[Any]:
@@ -242,9 +246,12 @@ def _leaves(obs: Any) -> list[Any]:
 
 
 def flatten(obs: Any) -> Array | OneHot:
-    """Every leaf of one observation, flattened, cast to float32 and joined: ``[features]``; a lone OneHot as it is."""
+    """Every leaf of one observation, flattened, cast to float32 and joined: ``[features]``.
+
+    A lone OneHot, of one place, is returned as it is.
+    """
     leaves = _leaves(obs)
-    if len(leaves) == 1 and isinstance(leaves[0], OneHot):
+    if len(leaves) == 1 and isinstance(leaves[0], OneHot) and leaves[0].index.ndim == 0:
         return leaves[0]
     vectors = [leaf.vector() if isinstance(leaf, OneHot) else leaf for leaf in leaves]
     return jnp.concatenate([jnp.ravel(leaf).astype(jnp.float32) for leaf in vectors])
@@ -255,7 +262,7 @@ def random_inputs(key: Array, obs: Any, count: int) -> Any:
 
     def leaf(key, x):
         if isinstance(x, OneHot):
-            return OneHot(jax.random.randint(key, (count,), 0, x.size), x.size)
+            return OneHot(jax.random.randint(key, (count, *x.index.shape), 0, x.size), x.size)
         return jax.random.normal(key, (count, *x.shape)).astype(x.dtype)
 
     leaves, tree = jax.tree.flatten(obs, is_leaf=is_one_hot)
@@ -273,8 +280,8 @@ class Torso(nn.Module):
     @nn.compact
     def __call__(self, obs: Any) -> Array:
         leaves = _leaves(obs)
-        grids = [CNN(layer_norm=self.layer_norm, noisy=self.noisy)(leaf) for leaf in leaves if leaf.ndim == 3]
-        flat = [leaf for leaf in leaves if leaf.ndim != 3]
+        grids = [CNN(layer_norm=self.layer_norm, noisy=self.noisy)(leaf) for leaf in leaves if _is_grid(leaf)]
+        flat = [leaf for leaf in leaves if not _is_grid(leaf)]
         if flat:
             vector: Any = MLP(self.hidden, self.activation, self.layer_norm, self.noisy)(flatten(flat))
             grids.append(vector)

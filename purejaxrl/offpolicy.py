@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from purejaxrl import replay
+from purejaxrl import ensembles, replay
 from purejaxrl.types import Array, OneHot, PyTree, Transition, is_one_hot
 
 TABLE = ("MLP_0", "Dense_0", "kernel")  # the end of the path of a first layer of flat observations
@@ -37,15 +37,20 @@ class Sample(NamedTuple):
 
 
 def sample(
-    buffer: replay.Replay, key: Array, batch_size: int, n: int, gamma: Array | float, bonus: Callable | None
+    buffer: replay.Replay, drawn: tuple[Array, Array], n: int, gamma: Array | float, bonus: Callable | None
 ) -> Sample:
-    """Draw steps uniformly, with n-step rewards; ``bonus(steps, memo)`` is added to each reward."""
-    place, weight = replay.sample_uniform(buffer, key, batch_size)
+    """The steps at the places and with the weights `drawn`; ``bonus(steps, memo)`` is added to each reward."""
+    place, weight = drawn
     found = replay.windows(buffer, place, weight, n)
     reward = found.steps.reward + (0.0 if bonus is None else bonus(found.steps, found.steps.memo))
+    return joined(found, reward, gamma, place)
+
+
+def joined(found: replay.Windows, reward: Array, gamma: Array | float, place: Array) -> Sample:
+    """Pieces of episodes as the step that each begins with, with the n-step return of ``reward [n, B]``."""
     reward, discount = replay.n_step_return(reward, found, gamma)
     first = jax.tree.map(lambda x: x[0], found.steps)
-    return Sample(first.obs, first.action, reward, discount, found.last, found.last_mask, weight, place)
+    return Sample(first.obs, first.action, reward, discount, found.last, found.last_mask, found.weight, place)
 
 
 def update(
@@ -70,13 +75,19 @@ def update(
     """
     buffer, _, _ = replay.add(state.replay, batch)
     bonus = None if batch.bonus is None else reward_fn
-    draw = lambda key: sample(buffer, key, settings.batch_size, settings.n_step, settings.gamma, bonus)  # noqa: E731
+
+    def draw(key):
+        drawn = replay.sample_uniform(buffer, key, settings.batch_size)
+        return sample(buffer, drawn, settings.n_step, settings.gamma, bonus)
+
     leaves = jax.tree.leaves(batch.obs, is_leaf=is_one_hot)
     if not all(map(is_one_hot, leaves)):  # those are made up as they are
 
         def measured():
             found = draw(jax.random.fold_in(key, settings.num_gradient_steps)).obs
-            return settings.prior_gain(state.network, state.prior, found)
+            gain = settings.prior_gain(state.network, state.prior, found)
+            # All observations so far may be zero, of which a prior is, too.
+            return jnp.where(gain < 0.5 * ensembles.LARGEST_GAIN, gain, state.prior_gain)
 
         starts = state.updates + 1 == max(state.start_updates, 1)
         state = state.replace(prior_gain=jax.lax.cond(starts, measured, lambda: state.prior_gain))
@@ -136,7 +147,7 @@ def descend(
         return (rows.widen(learned, new), memory), metrics
 
     obs = jax.eval_shape(draw, key).obs
-    memory = jnp.zeros(obs.size if isinstance(obs, OneHot) else 0, jnp.int32)
+    memory = jnp.zeros(obs.size if _looks_up(obs) else 0, jnp.int32)
     (learned, _), metrics = jax.lax.scan(step, (learned, memory), jax.random.split(key, num_steps))
     return learned, jax.tree.map(jnp.mean, metrics)
 
@@ -172,12 +183,17 @@ class _Rows(NamedTuple):
         )
 
 
+def _looks_up(obs: PyTree) -> bool:
+    """Whether a batch of observations is one of one-hot vectors alone, one each."""
+    return isinstance(obs, OneHot) and obs.index.ndim == 1
+
+
 def _rows(memory: Array, *observations: PyTree) -> tuple[Array, _Rows, tuple[PyTree, ...]]:
     """The rows that batches of observations look up, and the same observations in the narrow table.
 
     `memory` has a number for each row of the table; what it holds before does not matter.
     """
-    if not isinstance(observations[0], OneHot):
+    if not _looks_up(observations[0]):
         return memory, _Rows(0, None, None), observations
     index = jnp.concatenate([obs.index for obs in observations])
     place = jnp.arange(len(index))

@@ -51,10 +51,10 @@ def check_size(buffer_size: int, batch_size: int, n: int, num_envs: int, num_ste
     needed = {
         f"num_envs = {num_envs}": num_envs,
         f"batch_size = {batch_size}": batch_size,
-        f"num_envs * (n_step + 1) = {num_envs * (n + 1)}": num_envs * (n + 1),
         f"num_envs * (2 * num_steps + 1) = {num_envs * (2 * num_steps + 1)}, one rollout with every step an episode": (
             num_envs * (2 * num_steps + 1)
         ),
+        f"num_envs * (n_step + 1) = {num_envs * (n + 1)}": num_envs * (n + 1),  # never of learners without n_step
     }
     used = slots * num_envs
     share = "" if used == buffer_size else f" ({used} when {num_envs} envs share it equally)"
@@ -161,7 +161,7 @@ def sample_uniform(replay: Replay, key: Array, batch_size: int) -> tuple[Array, 
     """
     num_envs = replay.holds_step.shape[1]
     places = (jnp.maximum(replay.used.max(), 1) * num_envs).astype(jnp.uint32)
-    numbers = jax.random.bits(key, (batch_size,)) + jnp.arange(ATTEMPTS, dtype=jnp.uint32)[:, None]
+    numbers = jax.random.bits(key, (batch_size,), jnp.uint32) + jnp.arange(ATTEMPTS, dtype=jnp.uint32)[:, None]
     drawn = (_mixed(numbers) % places).astype(jnp.int32)
     good = replay.holds_step.reshape(-1)[drawn]
     choice = jnp.argmax(good, axis=0)[None]

@@ -134,9 +134,9 @@ def _shardings(train: Train, mesh: Mesh) -> TrainState:
     num_envs = train.spec.num_envs
 
     def shapes(number):
-        spec = dataclasses.replace(train.spec, num_envs=number)
+        spec = dataclasses.replace(train.spec, num_envs=number, warmup_steps=number * train.warmup)
         parts = train.env, train.learner, train.bonus, train.env_params, train.resets, train.visits
-        return jax.eval_shape(Train(*parts, spec, train.warmup).init, jax.random.key(0))
+        return jax.eval_shape(Train(*parts, spec).init, jax.random.key(0))
 
     here, double = shapes(num_envs), shapes(2 * num_envs)
 

@@ -134,12 +134,13 @@ def make_train(
         num_envs=num_envs,
         num_steps=learner.num_steps,
         num_updates=num_updates,
+        warmup_steps=warmup * num_envs,
         has_bonus=bonus is not None,
     )
     resets = FreshResets() if resets is None else resets
     _check_fit(resets, spec)
     _check_fit(bonus, spec)
-    train = Train(env, learner, bonus, env_params, resets, visits, spec, warmup)
+    train = Train(env, learner, bonus, env_params, resets, visits, spec)
     _check_fit(learner, train.learner_spec)
     return train
 
@@ -147,11 +148,12 @@ def make_train(
 class Train:
     """One training run as pure functions. Hashed by identity, so that ``jax.jit(train)`` works."""
 
-    def __init__(self, env, learner, bonus, env_params, resets, visits, spec, warmup):
+    def __init__(self, env, learner, bonus, env_params, resets, visits, spec):
         self.env, self.learner, self.bonus, self.env_params = env, learner, bonus, env_params
-        self.resets, self.visits, self.spec, self.warmup = resets, visits, spec, warmup
-        self.num_updates = spec.num_updates
-        self.env_steps = spec.num_envs * (warmup + spec.num_updates * spec.num_steps)  # as the whole run really takes
+        self.resets, self.visits, self.spec = resets, visits, spec
+        self.num_updates, self.warmup = spec.num_updates, spec.warmup_steps // spec.num_envs  # of each env
+        # As the whole run really takes.
+        self.env_steps = spec.warmup_steps + spec.num_envs * spec.num_updates * spec.num_steps
         self.learner_spec = self._featured_spec()
         self.learner_spec = dataclasses.replace(self.learner_spec, transition=self._example_transition())
 

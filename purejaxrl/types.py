@@ -120,6 +120,7 @@ class Spec:
     num_envs: int
     num_steps: int  # per env between updates
     num_updates: int  # of the whole run
+    warmup_steps: int = 0  # over all envs, before the first update
     has_bonus: bool = False
     num_features: int = 0  # appended to observations by Bonus.features; the learner then sees `Featured`
     observation: PyTree = None  # shapes and dtypes that the env really emits, where they differ from what it declares

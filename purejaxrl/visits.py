@@ -71,5 +71,5 @@ def _ranks(values: Array) -> Array:
 
 def _correlation(x: Array, y: Array, where: Array) -> Array:
     x, y = (jnp.where(where, values - values.mean(where=where), 0.0) for values in (x, y))
-    scale = jnp.sqrt(jnp.square(x).sum() * jnp.square(y).sum())
+    scale = jnp.sqrt(jnp.square(x).sum()) * jnp.sqrt(jnp.square(y).sum())  # the product of millions of ranks overflows
     return jnp.where(scale > 0, (x * y).sum() / scale, jnp.nan)

@@ -16,6 +16,16 @@ def test_a_shuffle_holds_every_number_once(count):
         assert len(np.unique(orders, axis=0)) == 5
 
 
+def test_fewer_samples_than_minibatches_are_a_minibatch_each():
+    def step(seen, chosen):
+        return seen.at[chosen].add(1), chosen
+
+    settings = {"count": 3, "num_minibatches": 8, "num_epochs": 2}
+    seen, chosen = minibatches.epochs(step, jnp.zeros(3, int), jax.random.key(0), **settings)
+    np.testing.assert_array_equal(seen, 2)
+    assert chosen.shape == (2, 3, 1)
+
+
 def shuffles(count, num, seed=0):
     draw = jax.jit(jax.vmap(lambda key: minibatches.shuffled(key, count)))
     return np.asarray(draw(jax.random.split(jax.random.key(seed), num)))

@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -14,6 +15,24 @@ def test_merged_batches_equal_all_at_once():
     np.testing.assert_allclose(running.mean, everything.mean(0), rtol=1e-5)
     np.testing.assert_allclose(running.var, everything.var(0), rtol=1e-5)
     assert running.count == len(everything)
+
+
+def test_counts_and_values_may_be_as_large_as_floats_are():
+    """Where the count cannot grow any more older samples fade, and values far from 1 do not overflow."""
+    full = moments.init(jnp.zeros(())).replace(mean=jnp.float32(0.5), var=jnp.float32(1.0), count=jnp.float32(2**24))
+    samples = jax.random.normal(jax.random.key(0), (2**21, 1, 1))
+    found, _ = jax.jit(lambda: jax.lax.scan(lambda state, x: (moments.update(state, x), None), full, samples))()
+    assert found.count == 2**24
+    np.testing.assert_allclose(found.mean, 0.5 * np.exp(-1 / 8), atol=2e-3)  # 2^21 of 2^24
+    assert 0.9 < found.var < 1.1
+    small = moments.update(moments.init(jnp.zeros(())), jnp.array([0.0, 1e-6]))  # whatever there was before
+    np.testing.assert_allclose(small.var, 2.5e-13, rtol=1e-5)
+    huge = moments.init(jnp.zeros(())).replace(count=jnp.float32(2**24))
+    for scale in (1e15, 1e17):
+        found = moments.update(
+            huge.replace(var=jnp.float32(scale**2)), scale * jax.random.normal(jax.random.key(1), (999,))
+        )
+        np.testing.assert_allclose(found.var, scale**2, rtol=1e-3)
 
 
 def test_trees_keep_their_structure():

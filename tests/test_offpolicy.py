@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import learners
 import numpy as np
 import optax
+import probes
 import pytest
 
 from purejaxrl import bonuses, discovery, envs, networks, offpolicy, replay
@@ -119,8 +120,36 @@ def test_networks_take_one_hot_observations_as_vectors(noisy):
     np.testing.assert_allclose(output(params, short), output(params, short.vector()), rtol=1e-5)
     grads = [jax.grad(lambda p, obs=obs: output(p, obs)[1])(params) for obs in (short, short.vector())]
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-7), *grads)
+    stack = OneHot(jnp.array([4, 0, 9]), SIZE)  # as FrameStack shows it
+    params = networks.init(network, jax.random.key(0), stack)
+    jax.tree.map(
+        np.testing.assert_array_equal, params, networks.init(network, jax.random.key(0), stack.vector().ravel())
+    )
+    np.testing.assert_allclose(output(params, stack), output(params, stack.vector().ravel()), rtol=1e-5)
     both = networks.flatten({"place": short, "number": jnp.array([2.0])})
     np.testing.assert_array_equal(both, np.append(2.0, short.vector()))
+
+
+@pytest.mark.parametrize("name", ["bootdqn", "hyperagent"])
+def test_stacks_of_one_hot_observations_and_blank_ones(name):
+    """Stacks are learnt from as the vectors that they are; of zeros no prior's gain can be taken, so that it stays."""
+    env = envs.FrameStack(envs.IndexObservation(envs.BsuiteDeepSea(4)), 3)
+    learner = learners.make(name, num_steps=4, learning_starts=8, buffer_size=200, batch_size=8)
+    train = learners.bind(env, learner, num_envs=2, total_steps=24)
+    found = jax.jit(train)(jax.random.key(0))
+    assert np.isfinite(found.metrics["q_loss"]).all()
+
+    train = learners.bind(Blank(), learner, num_envs=2, total_steps=24)
+    before = train.init(jax.random.key(0))
+    after, _ = jax.jit(train.advance, static_argnums=1)(before, 3)
+    np.testing.assert_array_equal(after.learner.prior_gain, before.learner.prior_gain)
+
+
+class Blank(probes.Clock):
+    """Which shows nothing."""
+
+    def obs(self, state):
+        return jnp.zeros(1)
 
 
 def test_coins_are_fair_and_stay():

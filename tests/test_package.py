@@ -26,7 +26,7 @@ ALLOWED = {
     "distributional": set(),
     "minibatches": {"devices"},
     "replay": {"types"},
-    "offpolicy": {"replay", "types"},
+    "offpolicy": {"ensembles", "replay", "types"},
     "networks": {"distributions", "types"},
     "memory": {"devices", "minibatches", "networks", "types"},
     "ensembles": {"exploration", "networks", "types"},

@@ -32,6 +32,8 @@ def test_rank_correlation_is_pandas_s():
         found = jax.jit(visits.rank_correlation)(jnp.asarray(bonus), jnp.asarray(n), jnp.asarray(cell))
         np.testing.assert_allclose(found, expected, rtol=1e-4)
     assert np.isnan(visits.rank_correlation(jnp.ones(5), jnp.asarray(n), jnp.arange(5)))
+    many = jnp.arange(8_000_000.0)  # arrivals of one update, whose squared ranks fill a float
+    np.testing.assert_allclose(visits._correlation(many, many, many >= 0), 1.0, rtol=1e-3)
 
 
 def test_a_run_s_counts_agree_with_the_truth():

@@ -73,7 +73,7 @@ class BootDQN(struct.PyTreeNode):
             params=params,
             prior=prior,
             prior_gain=gain,
-            seed=jax.random.bits(keys[3]),
+            seed=jax.random.bits(keys[3], dtype=jnp.uint32),
             opt_state=self.optimiser().init(params),
             replay=replay.init(spec.transition, spec.num_envs, size),
             updates=jnp.zeros((), jnp.int32),

@@ -33,7 +33,7 @@ import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from purejaxrl import distributional, exploration, memory, minibatches, networks, replay, types
+from purejaxrl import distributional, exploration, memory, minibatches, networks, offpolicy, replay, types
 from purejaxrl.types import Array, PyTree, SettingError, Spec, Transition, number, static
 
 
@@ -71,7 +71,7 @@ class DQN(struct.PyTreeNode):
     double: bool = static(True)
     dueling: bool = static(False)
     noisy: bool = static(False)  # usually with epsilon_start and epsilon_end 0
-    prioritised: bool = static(False)
+    prioritised: bool = static(False, schedule=True)  # its beta rises over the run
     alpha: float = number(0.6, ge=0, le=1)  # prioritised: exponent of the priorities
     beta: float = number(0.4, ge=0, le=1)  # prioritised: exponent of the importance weights at first
     head: str = static("scalar", choices=("scalar", "c51", "qr"))
@@ -136,6 +136,7 @@ class DQN(struct.PyTreeNode):
     def update(self, state: DQNState, key: Array, batch: Transition, actor0: PyTree, reward_fn: Callable):
         del actor0
         buffer, written, emptied = replay.add(state.replay, batch)
+        bonus = None if batch.bonus is None else reward_fn
         priorities = state.priorities
         if self.prioritised:
             new = jnp.broadcast_to(priorities.largest, written.shape)
@@ -150,13 +151,12 @@ class DQN(struct.PyTreeNode):
             params, target_params, opt_state, priorities, count = carry
             sample_key, loss_key = jax.random.split(key)
             if self.prioritised:
-                index, weight = replay.sample_prioritised(priorities, sample_key, self.batch_size, beta)
+                drawn = replay.sample_prioritised(priorities, sample_key, self.batch_size, beta)
             else:
-                index, weight = replay.sample_uniform(buffer, sample_key, self.batch_size)
-            found = replay.windows(buffer, index, weight, self.n_step)
-            reward = found.steps.reward + (0.0 if batch.bonus is None else reward_fn(found.steps, found.steps.memo))
+                drawn = replay.sample_uniform(buffer, sample_key, self.batch_size)
+            found = offpolicy.sample(buffer, drawn, self.n_step, self.gamma, bonus)
             target = unflatten(target_params)
-            loss = lambda x: self._loss(unflatten(x), target, state.network, loss_key, found, reward)  # noqa: E731
+            loss = lambda x: self._loss(unflatten(x), target, state.network, loss_key, found)  # noqa: E731
             with jax.named_scope("gradient"):
                 grads, (error, metrics) = jax.grad(loss, has_aux=True)(params)
             with jax.named_scope("optimiser"):
@@ -165,7 +165,7 @@ class DQN(struct.PyTreeNode):
             tau = jnp.where((count + 1) % self.target_period == 0, self.tau, 0.0)
             new_target = optax.incremental_update(new_params, target_params, tau)
             if self.prioritised:
-                index = jnp.where(ready, index, priorities.tree.size)  # beyond the leaves: left out
+                index = jnp.where(ready, found.place, priorities.tree.size)  # beyond the leaves: left out
                 error = jnp.where(ready, error, 0.0)
                 priorities = replay.set_priorities(priorities, index, (error + 1e-6) ** self.alpha)
             new, old = (new_params, new_target, new_opt_state), (params, target_params, opt_state)
@@ -188,17 +188,16 @@ class DQN(struct.PyTreeNode):
             gradient_steps=gradient_steps,
         ), metrics
 
-    def _loss(self, params: PyTree, target_params: PyTree, network: Any, key: Array, found: replay.Windows, reward):
+    def _loss(self, params: PyTree, target_params: PyTree, network: Any, key: Array, found: offpolicy.Sample):
         """The weighted mean loss, and ``(error [batch_size], metrics)``."""
         online_key, target_key, choice_key = jax.random.split(key, 3) if self.noisy else (None,) * 3
-        reward, discount = replay.n_step_return(reward, found, self.gamma)
-        first = jax.tree.map(lambda x: x[0], found.steps)
         next_q = _apply(network, target_params, found.last, target_key)
         chooser = _apply(network, params, found.last, choice_key) if self.double else next_q
         choice = jnp.argmax(exploration.masked(self._mean(chooser), found.last_mask), axis=-1)
         next_q = exploration.taken(next_q, choice)
-        q = exploration.taken(_apply(network, params, first.obs, online_key), first.action)
-        target = jax.lax.stop_gradient(_column(reward, next_q) + _column(discount, next_q) * self._returns(next_q))
+        q = exploration.taken(_apply(network, params, found.obs, online_key), found.action)
+        reward, discount = _column(found.reward, next_q), _column(found.discount, next_q)
+        target = jax.lax.stop_gradient(reward + discount * self._returns(next_q))
         if self.head == "c51":
             target = distributional.project(target, jax.nn.softmax(jax.lax.stop_gradient(next_q)), self._support())
             loss = optax.softmax_cross_entropy(q, target)

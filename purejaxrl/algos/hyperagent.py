@@ -30,7 +30,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from purejaxrl import exploration, networks, offpolicy, replay, types
+from purejaxrl import ensembles, exploration, networks, offpolicy, replay, types
 from purejaxrl.types import Array, PyTree, Spec, Transition, number, static
 
 
@@ -93,7 +93,7 @@ class HyperAgent(struct.PyTreeNode):
             params=params,
             prior=prior,
             prior_gain=self.prior_gain(network, prior, some),
-            noise_seed=jax.random.bits(noise_key),
+            noise_seed=jax.random.bits(noise_key, dtype=jnp.uint32),
             opt_state=self.optimiser().init(params),
             replay=replay.init(spec.transition, spec.num_envs, size),
             updates=jnp.zeros((), jnp.int32),
@@ -143,7 +143,7 @@ class HyperAgent(struct.PyTreeNode):
     def prior_gain(self, network: Any, prior: PyTree, obs: PyTree) -> Array:
         """What makes the prior's spread over the index 1 on ``obs [B, ...]``."""
         values: Any = jax.vmap(lambda obs: network.apply(prior, obs))(obs)
-        return 1.0 / jnp.maximum(jnp.sqrt(jnp.square(values[..., 1:]).sum(-1).mean() / self.index_size), 1e-6)
+        return ensembles.inverse(jnp.sqrt(jnp.square(values[..., 1:]).sum(-1).mean() / self.index_size))
 
     def _indices(self, key: Array, shape: tuple[int, ...]) -> Array:
         """Uniform on the sphere of radius 1, ``[*shape, index_size]``."""

@@ -2,8 +2,8 @@
 
 Details that matter, with their sources ("paper": the above):
 
-- two critics, the smaller of their target networks' values in both losses (paper, section 5; clipped double Q of
-  Fujimoto et al. 2018, arXiv:1802.09477);
+- two critics: the smaller of the target critics' values in the critics' targets, of the critics' own in the actor's
+  loss (paper, section 5; clipped double Q of Fujimoto et al. 2018, arXiv:1802.09477);
 - a tanh-squashed Gaussian scaled to the action bounds, its log-probability with the change of variables in the stable
   form (paper, appendix C); log std clipped to [-10, 2]. Entropies are those of actions scaled to [-1, 1], so that
   rescaling an action space changes neither the soft values nor the temperature;
@@ -33,7 +33,7 @@ import optax
 from flax import struct
 from jax.core import Tracer
 
-from purejaxrl import networks, replay
+from purejaxrl import networks, offpolicy, replay
 from purejaxrl.distributions import TanhGaussian
 from purejaxrl.types import Array, PyTree, SettingError, Spec, Transition, check_action_space, number, static
 
@@ -140,13 +140,14 @@ class SAC(struct.PyTreeNode):
     def update(self, state: SACState, key: Array, batch: Transition, actor0: PyTree, reward_fn: Callable):
         del actor0
         buffer, _, _ = replay.add(state.replay, batch)
+        bonus = None if batch.bonus is None else reward_fn
         ready = state.updates + 1 >= state.start_updates
 
         def gradient_step(carry, key):
             sample_key, loss_key = jax.random.split(key)
-            found = replay.windows(buffer, *replay.sample_uniform(buffer, sample_key, self.batch_size), 1)
-            reward = found.steps.reward + (0.0 if batch.bonus is None else reward_fn(found.steps, found.steps.memo))
-            new, metrics = self._gradient_step(carry, loss_key, found, reward, state.bounds)
+            drawn = replay.sample_uniform(buffer, sample_key, self.batch_size)
+            found = offpolicy.sample(buffer, drawn, 1, self.gamma, bonus)
+            new, metrics = self._gradient_step(carry, loss_key, found, state.bounds)
             return jax.tree.map(lambda x, y: jnp.where(ready, x, y), new, carry), metrics
 
         carry = (state.actor_params, state.critic_params, state.target_params, state.log_alpha, state.opt_states)
@@ -162,24 +163,23 @@ class SAC(struct.PyTreeNode):
             updates=state.updates + 1,
         ), jax.tree.map(jnp.mean, metrics)
 
-    def _gradient_step(self, carry: PyTree, key: Array, found: replay.Windows, reward: Array, bounds: PyTree):
+    def _gradient_step(self, carry: PyTree, key: Array, found: offpolicy.Sample, bounds: PyTree):
         """One step of critics, actor, temperature and target critics, each with the others as they were before."""
         actor_params, critic_params, target_params, log_alpha, opt_states = carry
         next_key, actor_key = jax.random.split(key)
-        alpha, weight, first = jnp.exp(log_alpha), found.weight, jax.tree.map(lambda x: x[0], found.steps)
-        reward, discount = replay.n_step_return(reward, found, self.gamma)
+        alpha = jnp.exp(log_alpha)
         next_action, next_log_prob = self._sample(actor_params, found.last, bounds, next_key)
         next_value = self._values(target_params, found.last, next_action).min(0) - alpha * next_log_prob
-        target = reward + discount * next_value
+        target = found.reward + found.discount * next_value
 
         def critic_loss(params):
-            q = self._values(params, first.obs, first.action)
-            return 0.5 * jnp.mean(weight * jnp.square(q - target).sum(0)), q.mean()
+            q = self._values(params, found.obs, found.action)
+            return 0.5 * jnp.mean(found.weight * jnp.square(q - target).sum(0)), q.mean()
 
         def actor_loss(params):
-            action, log_prob = self._sample(params, first.obs, bounds, actor_key)
-            value = self._values(critic_params, first.obs, action).min(0)
-            return jnp.mean(weight * (alpha * log_prob - value)), log_prob
+            action, log_prob = self._sample(params, found.obs, bounds, actor_key)
+            value = self._values(critic_params, found.obs, action).min(0)
+            return jnp.mean(found.weight * (alpha * log_prob - value)), log_prob
 
         with jax.named_scope("gradient"):
             critic_grads, (q_loss, q_mean) = _grad(critic_loss, critic_params)

@@ -62,8 +62,8 @@ class CFN(Weighted):
         obs = networks.bounded(example)
         prior, net = networks.Embedding(self.num_coins, self.hidden), Flips(self.num_coins, self.hidden)
         prior_params, trained = networks.init_all(key, (prior, obs), (net, obs))
-        # Not more than the whole run can fill; the loop rounds the warm-up to whole steps of all envs.
-        size = min(self.buffer_size, spec.num_envs * (1 + spec.num_steps * spec.num_updates) + self.warmup_steps)
+        # Not more than the whole run can fill.
+        size = min(self.buffer_size, spec.num_envs * spec.num_steps * spec.num_updates + spec.warmup_steps)
         return CFNState(
             prior=prior_params,
             trained=trained,

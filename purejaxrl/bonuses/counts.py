@@ -62,6 +62,8 @@ class Counts(Weighted):
     def statistics(self, state: CountsState, obs: PyTree) -> Array:
         """1/√(1 + n) of each env's observation, ``[num_envs, 1]``: what :class:`SOFE` shows the policy."""
         n = episodic.visits(state.episodic, obs) if self.episodic else self.count(state, obs, 1)
+        # An episode's first observation is counted only once it is left, and it was visited.
+        n = jnp.maximum(n, 1) if self.episodic else n
         return 1.0 / jnp.sqrt(1.0 + n)[:, None]
 
     def count(self, state: CountsState, obs: PyTree, num_leading: int) -> Array:

@@ -84,7 +84,7 @@ class RE3(Weighted):
     def update(self, state: RE3State, key: Array, batch: Transition) -> tuple[RE3State, dict[str, Array]]:
         """Each transition draws a priority once; the `memory_size` largest ever drawn are a uniform sample."""
         count = batch.reward.size
-        priority = (jax.random.bits(key, (count,)) >> 1).astype(jnp.int32)
+        priority = (jax.random.bits(key, (count,), jnp.uint32) >> 1).astype(jnp.int32)
         priority, chosen = jax.lax.top_k(priority, min(count, self.memory_size))
         obs, number = jax.tree.map(lambda x: x[chosen], minibatches.flatten((batch.next_obs, batch.memo)))
         priority, kept = jax.lax.top_k(jnp.concatenate([state.priority, priority]), self.memory_size)

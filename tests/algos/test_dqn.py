@@ -10,7 +10,7 @@ import probes
 import pytest
 from flax import struct
 
-from purejaxrl import networks, replay
+from purejaxrl import networks, offpolicy, replay
 from purejaxrl.algos import DQN
 from purejaxrl.bonuses import Counts
 from purejaxrl.types import SettingError, Transition, number, static
@@ -26,7 +26,7 @@ class Table:
     apply = staticmethod(lambda params, obs, **_: params[obs[0].astype(int)])
 
 
-def windows(n=1):
+def sample(reward, gamma):
     """Three samples: an ordinary step, a terminated one, a truncated one; the middle step of each is at obs = place."""
     flags = {"terminated": [False, True, False], "truncated": [False, True, True]}
     step = Transition(
@@ -35,15 +35,16 @@ def windows(n=1):
         **{name: jnp.array([flag]) for name, flag in flags.items()},
     )
     last = jnp.array([[2.0], [1.0], [1.0]])
-    return replay.Windows(step, jnp.ones((1, 3), bool), last, None, jnp.array([1.0, 0.5, 0.25]))
+    found = replay.Windows(step, jnp.ones((1, 3), bool), last, None, jnp.array([1.0, 0.5, 0.25]))
+    return offpolicy.joined(found, jnp.array([reward]), gamma, jnp.arange(3))
 
 
 @pytest.mark.parametrize("double", [False, True])
 def test_scalar_loss_by_hand(double):
     """Targets: 1 + 0.9 Q⁻(2, a*), 2 (terminated, though truncated too), 3 + 0.9 Q⁻(1, a*) (truncated)."""
     dqn = DQN(gamma=0.9, double=double)
-    reward = jnp.array([[1.0, 2.0, 3.0]])
-    loss, (error, _) = dqn._loss(jnp.asarray(ONLINE), jnp.asarray(TARGET), Table, jax.random.key(0), windows(), reward)
+    found = sample([1.0, 2.0, 3.0], 0.9)
+    loss, (error, _) = dqn._loss(jnp.asarray(ONLINE), jnp.asarray(TARGET), Table, jax.random.key(0), found)
     # double: the online network prefers action 0 in 2 and action 1 in 1; else the target's own best: 6 and 2
     target = np.array([1 + 0.9 * -1, 2, 3 + 0.9 * 1]) if double else np.array([1 + 0.9 * 6, 2, 3 + 0.9 * 2])
     expected = np.abs(np.array([2.0, 0.5, -1.0]) - target)
@@ -53,9 +54,9 @@ def test_scalar_loss_by_hand(double):
 
 def test_masks_hold_in_the_target():
     """The best next action is forbidden; where all are, as in a game that is over, nothing is, and nothing is NaN."""
-    dqn, found = DQN(gamma=0.9, double=False), windows()
+    dqn, found = DQN(gamma=0.9, double=False), sample([0.0, 0.0, 0.0], 0.9)
     found = found._replace(last_mask=jnp.array([[True, False], [False, False], [False, False]]))
-    arguments = jnp.asarray(ONLINE), jnp.asarray(TARGET), Table, jax.random.key(0), found, jnp.zeros((1, 3))
+    arguments = jnp.asarray(ONLINE), jnp.asarray(TARGET), Table, jax.random.key(0), found
     _, (error, _) = dqn._loss(*arguments)
     np.testing.assert_allclose(error, np.abs(np.array([2 - 0.9 * -1, 0.5, -1 - 0.9 * 2])), rtol=1e-5)
 
@@ -64,8 +65,8 @@ def test_c51_loss_by_hand():
     """Against the projection as a loop; priorities are the KL divergence, 0 where the distribution is right."""
     dqn = DQN(gamma=0.5, double=False, head="c51", num_atoms=3, v_min=0.0, v_max=2.0)
     logits = np.random.default_rng(0).normal(size=(2, 3, 2, 3)).astype(np.float32)  # [online or target, obs, action, :]
-    reward = jnp.array([[0.5, 1.0, 0.0]])
-    loss, (error, _) = dqn._loss(*map(jnp.asarray, logits), Table, jax.random.key(0), windows(), reward)
+    found = sample([0.5, 1.0, 0.0], 0.5)
+    loss, (error, _) = dqn._loss(*map(jnp.asarray, logits), Table, jax.random.key(0), found)
     probs = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     support, expected = np.array([0.0, 1.0, 2.0]), []
     for place, (action, last, r, discount) in enumerate([(1, 2, 0.5, 0.5), (0, 1, 1.0, 0.0), (1, 1, 0.0, 0.5)]):

@@ -8,7 +8,7 @@ import probes
 import pytest
 
 import purejaxrl
-from purejaxrl import replay
+from purejaxrl import offpolicy, replay
 from purejaxrl.algos import SAC
 from purejaxrl.types import Transition
 
@@ -18,9 +18,10 @@ def start(learner, env=None, **kwargs):
     return train, jax.jit(train.init)(jax.random.key(0))
 
 
-def one_step(learner, state, found, reward):
+def one_step(learner, state, reward):
+    found = offpolicy.joined(windows(), reward, learner.gamma, jnp.arange(7))
     carry = (state.actor_params, state.critic_params, state.target_params, state.log_alpha, state.opt_states)
-    return learner._gradient_step(carry, jax.random.key(5), found, reward, state.bounds)
+    return learner._gradient_step(carry, jax.random.key(5), found, state.bounds)
 
 
 def windows(size=7):
@@ -39,7 +40,7 @@ def test_critic_target_and_losses_by_hand():
     learner = learners.make("sac", gamma=0.9, alpha=0.3)
     state = start(learner)[1].learner
     found, reward = windows(), jnp.linspace(-1, 1, 7)[None]
-    _, metrics = one_step(learner, state, found, reward)
+    _, metrics = one_step(learner, state, reward)
     next_key, actor_key = jax.random.split(jax.random.key(5))
 
     def sample(obs, key):
@@ -66,7 +67,7 @@ def test_temperature_falls_where_entropy_is_above_its_target(target_entropy, gro
     """A new policy is close to tanh of a standard normal; log 2 a dimension, the uniform's, is out of its reach."""
     learner = learners.make("sac", target_entropy=target_entropy)
     state = start(learner)[1].learner
-    (*_, log_alpha, _), _ = one_step(learner, state, windows(), jnp.zeros((1, 7)))
+    (*_, log_alpha, _), _ = one_step(learner, state, jnp.zeros((1, 7)))
     np.testing.assert_allclose(log_alpha, learner.learning_rate * (1 if grows else -1), rtol=1e-2)
 
 
@@ -93,7 +94,7 @@ def test_entropy_does_not_depend_on_the_actions_scale():
 def test_target_critics_follow_by_tau():
     learner = learners.make("sac", tau=0.25)
     state = start(learner)[1].learner
-    (_, critic, target, _, _), _ = one_step(learner, state, windows(), jnp.ones((1, 7)))
+    (_, critic, target, _, _), _ = one_step(learner, state, jnp.ones((1, 7)))
     for old, new, found in zip(*map(jax.tree.leaves, (state.target_params, critic, target)), strict=True):
         np.testing.assert_allclose(found, 0.75 * old + 0.25 * new, rtol=1e-5, atol=1e-7)
 

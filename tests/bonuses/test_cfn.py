@@ -2,11 +2,14 @@
 
 import jax
 import jax.numpy as jnp
+import learners
 import numpy as np
+import probes
 import pytest
 from numpynets import forward
 
-from purejaxrl.bonuses import CFN
+from purejaxrl.algos import PPO
+from purejaxrl.bonuses import CFN, RND
 from purejaxrl.types import Spec, Transition
 
 
@@ -19,6 +22,15 @@ def batch(obs, warm_up=False):
     return Transition(
         next_obs=jnp.asarray(obs, jnp.float32), reward=jnp.zeros(leading), bonus=None if warm_up else jnp.zeros(leading)
     )
+
+
+def test_the_ring_holds_a_whole_run_whatever_warms_up_longer():
+    """A larger ring of a longer run could else not go on from it: it would have come around."""
+    bonus = CFN(warmup_steps=0, num_gradient_steps=1, hidden=(4,)) + RND(warmup_steps=60, hidden=(4,))
+    learner = PPO(num_steps=8, num_minibatches=2, hidden=(4,))
+    train = learners.bind(probes.Clock(), learner, bonus=bonus, num_envs=4, total_steps=60 + 3 * 32)
+    found = jax.jit(train)(jax.random.key(0)).state.bonus[0]
+    assert found.used == found.coins.shape[0] == 60 + 3 * 32
 
 
 def init(cfn, spec):

@@ -4,12 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gymnax.environments.spaces import Box, Dict
+from gymnax.environments.spaces import Box, Dict, Discrete
 
 import purejaxrl
 from purejaxrl.algos import PPO
 from purejaxrl.bonuses import Counts
-from purejaxrl.types import Spec, Transition
+from purejaxrl.envs.spaces import OneHotSpace
+from purejaxrl.types import OneHot, Spec, Transition
 
 
 def transitions(next_obs):
@@ -99,6 +100,31 @@ def test_simhash_without_bounds_takes_observations_as_they_are(space):
     assert np.isfinite(state.hash.projection).all()
     assert np.isfinite(state.hash.offset).all()
     assert 0.3 < np.abs(state.hash.projection).mean() < 1.5
+
+
+def test_simhash_of_a_tree_is_that_of_its_numbers_side_by_side():
+    """Bounds leaf by leaf: of boxes in a dictionary, of categories, and of one-hot observations by their place."""
+
+    def counted(space, obs):
+        example = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[2:], leaf.dtype), obs)
+        bonus = Counts(bits=24)
+        state = bonus.init(jax.random.key(0), Spec(space, None, 1, 1, 1, observation=example))
+        batch = Transition(next_obs=obs, reward=jnp.zeros((40, 1)))
+        return np.asarray(bonus.update(state, jax.random.key(1), batch)[0].table)
+
+    random = np.random.default_rng(0)
+    place, speed, kind = random.uniform(0, 1000, (40, 1, 1)), random.uniform(-0.07, 0.07, (40, 1, 1)), np.arange(40) % 7
+    place, speed = place.astype(np.float32), speed.astype(np.float32)
+    low, high = np.array([0, -0.07, 0], np.float32), np.array([1000, 0.07, 6], np.float32)
+    flat = counted(Box(low, high, (3,)), jnp.concatenate([place, speed, kind.reshape(40, 1, 1)], -1))
+    space = Dict({"b": Box(low[1], high[1], (1,)), "a": Box(low[:1], high[:1], (1,)), "c": Discrete(7)})
+    tree = {"b": jnp.asarray(speed), "a": jnp.asarray(place), "c": jnp.asarray(kind.reshape(40, 1))}
+    np.testing.assert_array_equal(counted(space, tree), flat)
+
+    one_hot = OneHot(jnp.arange(40).reshape(40, 1), 40)
+    flat = counted(Box(0.0, 1.0, (40,)), one_hot.vector())
+    np.testing.assert_array_equal(counted(OneHotSpace(40), one_hot), flat)
+    assert (flat > 0).sum(1).mean() > 20  # of 40 vectors at the same distance
 
 
 def test_a_small_table_overestimates_and_never_under():
