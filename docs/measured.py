@@ -1,10 +1,11 @@
-"""Write "Measured here" into the pages of the bonuses, and the tables of docs/exploration.md, from docs/data.
+"""Write "Measured here" into the pages of the bonuses, and the tables of exploration's two pages, from docs/data.
 
     purejaxrl bench exploration --suite small --out bench/small
     cp bench/small/results.parquet docs/data/exploration-small.parquet
     python docs/measured.py
 
-A table of docs/exploration.md stands between two comments that name its file, `<!-- small -->` and `<!-- end -->`.
+Tables stand between two comments that name their file, `<!-- small -->` and `<!-- end -->`: in docs/exploration.md the one over
+all tasks of the file, in docs/exploration_tables.md that of each task.
 """
 
 import re
@@ -73,11 +74,14 @@ def main():
             path = DOCS / "bonuses" / f"{method.bonus.lower()}.md"
             text = section(summary[summary["method"] == method.name], alone)
             path.write_text(replaced(path.read_text(), "## Measured here", "Cost: ", text))
-    path = DOCS / "exploration.md"
-    page = path.read_text()
+    paths = DOCS / "exploration.md", DOCS / "exploration_tables.md"
+    pages = [path.read_text() for path in paths]
     for name, frame in frames.items():
-        page = replaced(page, f"<!-- {name} -->", "<!-- end -->", tables.markdown(frame))
-    path.write_text(page)
+        joined, _, each = tables.markdown(frame).partition("\n**")
+        for index, text in enumerate([f"{joined.strip()}\n", f"**{each.strip()}\n"]):
+            pages[index] = replaced(pages[index], f"<!-- {name} -->", "<!-- end -->", text)
+    for path, page in zip(paths, pages, strict=True):
+        path.write_text(page)
 
 
 if __name__ == "__main__":

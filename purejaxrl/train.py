@@ -81,11 +81,14 @@ def make_train(
 ) -> Train:
     """Bind an environment, a learner and perhaps a bonus into one training run, a pure function of a key.
 
+    ``train = make_train(env, PPO(), env_params=env_params, num_envs=8, total_steps=100_000)``, then
+    ``result = jax.jit(train)(jax.random.key(0))``, or ``jax.jit(jax.vmap(train))(keys)`` for several seeds.
+
     Args:
-      env: a gymnax environment, as :func:`purejaxrl.make` returns it.
+      env: a gymnax environment, the first of the two that :func:`purejaxrl.make` returns.
       learner: for example ``PPO(learning_rate=1e-3)``; its numbers may be traced.
       bonus: for example ``RND(coef=0.5)``, or None.
-      env_params: the environment's parameters; None means its defaults.
+      env_params: the environment's parameters, the second of the two; None means its defaults.
       num_envs: environments stepped in parallel.
       total_steps: environment steps over all envs, a bonus's warm-up included. Rounded down to whole updates of
         ``num_envs * learner.num_steps``, with a warning that says so; `Train.env_steps` is what really runs.

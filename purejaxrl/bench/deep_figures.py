@@ -163,7 +163,7 @@ def _minigrid(curves: Frame) -> Figure:
                 continue
             seeds = [smooth(run) for _, run in of_method.groupby("seed")]
             for one in seeds:
-                axes.plot(one.index, one, color=colours[method], linewidth=0.6, alpha=0.35)
+                axes.plot(one.index, one, color=colours[method], linewidth=0.8, alpha=0.55)
             median = pd.concat(seeds, axis=1).median(axis=1)
             (lines[method],) = axes.plot(median.index, median, color=colours[method], linewidth=2)
         axes.set_title(task.removeprefix("MiniGrid-").removesuffix("-v0"), fontsize=10)

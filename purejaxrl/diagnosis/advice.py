@@ -128,8 +128,9 @@ def _never(findings: Findings) -> str:
     count, unit = (episodes, "episode") if episodes >= MANY else (steps, "step")
     what = "the reward was always the same" if findings.signal.kind == "constant" else "only costs were met"
     return (
-        f"In {steps:,} steps of untrained policies no reward was above 0: {what}. At most one {unit} in {count // 3:,} "
-        "has one (95 %), so waiting for ε-greedy or entropy to find it may take for ever: pay for what is new."
+        f"In {steps:,} steps of untrained policies no reward was above 0: {what}. None of their {count:,} {unit}s had "
+        f"one, so at most 1 in {count // 3:,} does (95 %), and waiting for ε-greedy or entropy to find it may take for "
+        "ever: pay for what is new."
     )
 
 

@@ -180,7 +180,8 @@ def _how_sure(best: Any, scores: dict[int, np.ndarray]) -> str:
     differences = [stats.welch_interval(own, one) for one in others]
     level = sum(low <= 0 <= high for _, low, high in differences)
     if level:
-        text = f"{whole(level)} of the other {whole(len(others))} cannot be told apart from it with these seeds."
+        text = f"{whole(level)} of the other {whole(len(others))} cannot be told apart from it with these seeds"
+        text += " (Welch's intervals of the differences)."
     else:
         text = f"The interval of its difference to each of the other {whole(len(others))} leaves out zero."
     return f"{text}{early} {again}"
