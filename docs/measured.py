@@ -4,8 +4,8 @@
     cp bench/small/results.parquet docs/data/exploration-small.parquet
     python docs/measured.py
 
-Tables stand between two comments that name their file, `<!-- small -->` and `<!-- end -->`: in docs/exploration.md the one over
-all tasks of the file, in docs/exploration_tables.md that of each task.
+Tables stand between two comments that name their file, `<!-- small -->` and `<!-- end -->`: that over all its tasks in
+docs/exploration.md, each task's in docs/exploration_tables.md.
 """
 
 import re

@@ -16,7 +16,7 @@ from purejaxrl import stepping
 from purejaxrl.envs.maps import cells
 from purejaxrl.envs.spaces import bounds, parts
 from purejaxrl.envs.wrappers import UNBOUNDED
-from purejaxrl.types import Array, PyTree, SettingError, check_int, check_protocol, to_numpy
+from purejaxrl.types import Array, PyTree, SettingError, check_int, check_protocol, is_one_hot, to_numpy
 
 LARGE = 10.0  # networks learn slowly from inputs far beyond 1
 LAPACK = re.compile(r"lapack_\w+")
@@ -122,7 +122,8 @@ def _space(space: Any, name: str) -> Iterator[str]:
     if not (low <= high).all():
         yield f"{name} has a lower bound above the upper one, or NaN: low {low}, high {high}"
     elif (high - low.astype(float) < UNBOUNDED).all():  # gymnax samples wider ones to inf
-        sample = np.asarray(space.sample(jax.random.key(0)))
+        sample = space.sample(jax.random.key(0))
+        sample = np.asarray(sample.vector() if is_one_hot(sample) else sample)
         if sample.shape != tuple(space.shape) or not ((sample >= low) & (sample <= high)).all():
             yield f"{name}.sample gives {sample}, which is no element of {space!r}: see its sample"
 
@@ -459,10 +460,12 @@ def _observed(env: Any, params: PyTree, seen: Seen, found: Findings) -> None:
     """Whether observations were finite, within what is declared, and of a size that networks like."""
     lows, highs = (parts(env.observation_space(params), tree) for tree in (seen.low, seen.high))
     for (path, space, low), (_, _, high) in zip(lows, highs, strict=True):
+        limits = bounds(space)
+        if is_one_hot(low):  # of its places, not of its numbers
+            low, high, limits = low.index, high.index, (np.zeros(space.leading), np.full(space.leading, space.n - 1))
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
             found.errors.append(f"obs{path} is not always finite: networks learn nothing from inf and NaN")
             continue
-        limits = bounds(space)
         if limits is None:
             continue
         least, most = (np.asarray(limit) for limit in limits)

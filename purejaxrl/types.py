@@ -82,8 +82,17 @@ class OneHot(struct.PyTreeNode):
     size: int = struct.field(pytree_node=False)  # the length of each vector
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the vectors, as `ndim` and `dtype` are."""
+        return (*self.index.shape, self.size)
+
+    @property
     def ndim(self) -> int:
         return self.index.ndim + 1
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(np.float32)
 
     def vector(self) -> Array:
         """The vectors themselves, float32 ``[..., size]``."""
@@ -403,6 +412,13 @@ def check_int(value: Any, label: str, *, ge: int | None = None, le: int | None =
         raise SettingError(f"{label} must be >= {ge}, got {shown(_plain(value))}")
     if le is not None and value > le:
         raise SettingError(f"{label} must be <= {le}, got {shown(_plain(value))}")
+
+
+def check_odd(value: Any, label: str, *, ge: int, le: int | None = LARGEST_INT) -> None:
+    """Raise :class:`SettingError` unless `value` is an odd integer within the bounds."""
+    check_int(value, label, ge=ge, le=le)
+    if value % 2 == 0:
+        raise SettingError(f"{label} must be odd, got {value}")
 
 
 def check_key(key: Any, label: str = "key") -> None:

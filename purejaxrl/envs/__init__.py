@@ -9,6 +9,9 @@ import functools
 import inspect
 from typing import Any
 
+import jax
+from jax.core import Tracer
+
 from purejaxrl.deferred import gymnax  # before anything else imports it
 
 # isort: split
@@ -157,7 +160,11 @@ def make(env_id: str, /, *, frame_stack: int = 1, **kwargs: Any) -> tuple[Any, A
 
 
 def check_param(name: str, value: Any, default: Any) -> None:
-    """Raise :class:`SettingError` unless the value is what the parameter's default is."""
+    """Raise :class:`SettingError` unless the value is a tracer, or what the parameter's default is."""
+    if isinstance(value, Tracer):
+        return
+    if isinstance(value, jax.Array) and value.ndim == 0:
+        value = value.item()
     check_like(value, default, f"env.{name}", ge=1 if name == "max_steps_in_episode" else None)
 
 

@@ -16,17 +16,20 @@ from purejaxrl.types import Array, OneHot, PyTree, SettingError, check_int
 
 
 class OneHotSpace(spaces.Space):
-    """One-hot vectors of length `n`, as :class:`purejaxrl.types.OneHot`."""
+    """One-hot vectors of length `n`, as :class:`purejaxrl.types.OneHot`: one, or several of a `leading` shape."""
 
-    def __init__(self, n: int):
-        self.n = n
-        self.shape, self.dtype = (n,), jnp.float32  # of the vectors
+    def __init__(self, n: int, leading: tuple[int, ...] = ()):
+        self.n, self.leading = n, leading
+        self.shape, self.dtype = (*leading, n), jnp.float32  # of the vectors
+
+    def __repr__(self) -> str:
+        return f"OneHotSpace({self.n}{f', {self.leading}' if self.leading else ''})"
 
     def sample(self, key: Array) -> Any:
-        return OneHot(jax.random.randint(key, (), 0, self.n), self.n)
+        return OneHot(jax.random.randint(key, self.leading, 0, self.n), self.n)
 
     def contains(self, x: Any) -> Any:
-        return (x.index >= 0) & (x.index < self.n)
+        return jnp.all((x.index >= 0) & (x.index < self.n))
 
 
 class MultiDiscrete(spaces.Space):
@@ -117,6 +120,8 @@ def bounds(space: Any) -> tuple[Array, Array] | None:
 
     ``Discrete(3)`` has 0 and 2.
     """
+    if isinstance(space, OneHotSpace):
+        return jnp.zeros(space.shape), jnp.ones(space.shape)
     if hasattr(space, "nvec"):
         return jnp.zeros(space.shape, jnp.int32), jnp.asarray(space.nvec, jnp.int32) - 1
     if hasattr(space, "n"):

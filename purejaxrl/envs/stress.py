@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from gymnax.environments import spaces
 
@@ -22,9 +23,9 @@ class NoisyTVState:
 class NoisyTV(Wrapper):
     """A screen of random numbers in the observation (Burda et al. 2018, arXiv:1808.04355, section 5).
 
-    A vector gets `size` uniform numbers more, a grid ``[H, W, C]`` a channel of random bits more; other observations
-    are refused. With `remote` None the screen changes at every step; else only when the action `remote` is taken,
-    whatever else that action does: then novelty is for sale.
+    A vector gets `size` uniform numbers more, and is float32 then; a grid ``[H, W, C]`` a channel of random bits more;
+    other observations are refused. With `remote` None the screen changes at every step; else only when the action
+    `remote` is taken, whatever else that action does: then novelty is for sale.
 
     Raises:
       SettingError: where the observation is neither a vector nor a grid, or `remote` is no action.
@@ -63,13 +64,14 @@ class NoisyTV(Wrapper):
             jnp.concatenate([low, zeros], -1),
             jnp.concatenate([high, zeros + 1], -1),
             (*space.shape[:-1], space.shape[-1] + shape[-1]),
-            dtype=space.dtype,
+            dtype=jnp.float32 if len(shape) == 1 else space.dtype,
         )
 
     def _shape(self, params: Any) -> tuple[int, ...]:
-        shape = getattr(self.env.observation_space(params), "shape", None)
-        if shape is None or len(shape) not in (1, 3):
-            raise SettingError(f"NoisyTV needs observations that are a vector or a grid, got the shape {shape}")
+        space = self.env.observation_space(params)
+        shape = getattr(space, "shape", None)
+        if not hasattr(space, "low") or shape is None or len(shape) not in (1, 3):
+            raise SettingError(f"NoisyTV needs observations that are a vector or a grid in a Box, got {space!r}")
         return (self.size,) if len(shape) == 1 else (*shape[:2], 1)
 
     def _noise(self, key: Array, params: Any) -> Array:
@@ -77,7 +79,8 @@ class NoisyTV(Wrapper):
         return jax.random.uniform(key, shape) if len(shape) == 1 else jax.random.bernoulli(key, shape=shape) * 1.0
 
     def _shown(self, obs: Array, screen: Array) -> Array:
-        return jnp.concatenate([obs, screen.astype(obs.dtype)], -1)
+        dtype = jnp.float32 if screen.ndim == 1 else obs.dtype
+        return jnp.concatenate([obs.astype(dtype), screen.astype(dtype)], -1)
 
 
 @struct.dataclass
@@ -89,6 +92,8 @@ class HeldRewardState:
 
 class DelayedReward(Wrapper):
     """Pay the sum of the rewards every `delay` steps, and at the episode's end what is left. The return stays."""
+
+    asks_for_ends = True
 
     def __init__(self, env: Any, delay: int):
         check_int(delay, "delay", ge=1)
@@ -141,7 +146,10 @@ class StickyActionsState:
 
 
 class StickyActions(Wrapper):
-    """Take the action before again with this probability (Machado et al. 2018, arXiv:1709.06009, section 5.2)."""
+    """Take the action before again with this probability (Machado et al. 2018, arXiv:1709.06009, section 5.2).
+
+    Where the environment has a mask, only an action that is still allowed sticks; of several components each by itself.
+    """
 
     def __init__(self, env: Any, probability: float = 0.25):
         check_number(probability, "probability", ge=0, le=1)
@@ -156,9 +164,16 @@ class StickyActions(Wrapper):
     def step_env(self, key: Array, state: StickyActionsState, action: Array, params: Any) -> tuple:
         key, stick_key = jax.random.split(key)
         sticks = jax.random.bernoulli(stick_key, self.probability) & ~state.first
+        if hasattr(self.env, "action_mask"):
+            sticks &= self._allowed(self.env.action_mask(state.env_state, params), state.action, params)
         action = jnp.where(sticks, state.action, jnp.asarray(action, state.action.dtype))
         obs, env_state, reward, terminated, info = self.env.step_env(key, state.env_state, action, params)
         return obs, StickyActionsState(env_state, action, jnp.zeros((), bool)), reward, terminated, info
+
+    def _allowed(self, mask: Array, action: Array, params: Any) -> Array:
+        """Whether the mask allows an action, or each of its components, whose masks follow one another."""
+        sizes = getattr(self.env.action_space(params), "nvec", None)
+        return mask[action if sizes is None else action + np.cumsum([0, *sizes[:-1]])]
 
 
 class FixedLayouts(Wrapper):

@@ -41,22 +41,32 @@ class TabularMDP(environment.Environment):
     The tables stay readable under these names.
 
     Raises:
-      SettingError: where shapes do not fit, or probabilities are none.
+      SettingError: where shapes do not fit, numbers are not finite, or probabilities are none.
     """
 
     def __init__(self, transition: Any, reward: Any, start: Any, max_steps: int, observations: Any = None):
         super().__init__()
         self.transition, self.reward, self.start = (np.asarray(table, float) for table in (transition, reward, start))
-        self.num_states = len(self.start)
+        self.num_states = self.start.size
+        if self.transition.ndim != 3 or self.start.ndim != 1:
+            shapes = f"{self.transition.shape} and {self.start.shape}"
+            raise SettingError(f"transition and start must have the shapes (S, A, S) and (S,), got {shapes}")
         shape = (self.num_states, self.num_actions, self.num_states)
         if self.transition.shape != shape or self.reward.shape != shape:
             raise SettingError(f"transition and reward must be {shape} of (S, A, S)")
+        if not np.isfinite(self.reward).all():
+            raise SettingError("reward must hold finite numbers")
         for name, table in (("transition", self.transition), ("start", self.start)):
             if (table < 0).any() or not np.allclose(table.sum(-1), 1):
                 raise SettingError(f"{name} must hold probabilities that sum to 1")
         check_int(max_steps, "max_steps", ge=1)
         self.max_steps = max_steps
         self.observations = np.asarray(np.eye(self.num_states) if observations is None else observations, np.float32)
+        if self.observations.ndim != 2 or len(self.observations) != self.num_states:
+            wanted = f"({self.num_states}, n), a row for each state"
+            raise SettingError(f"observations must have the shape {wanted}, got {self.observations.shape}")
+        if not np.isfinite(self.observations).all():
+            raise SettingError("observations must hold finite numbers")
 
     @property
     def name(self) -> str:
@@ -115,8 +125,10 @@ class TabularMDP(environment.Environment):
 
     def best_return(self, horizon: int | None = None) -> float:
         """The best expected return of an episode of `horizon` steps, by default of the step limit, undiscounted."""
+        horizon = self.max_steps if horizon is None else horizon
+        check_int(horizon, "horizon", ge=0)
         expected, values = self._expected_reward(), np.zeros(self.num_states)
-        for _ in range(self.max_steps if horizon is None else horizon):
+        for _ in range(horizon):
             values = (expected + self.transition @ values).max(-1)
         return float(self.start @ values)
 
@@ -127,7 +139,9 @@ class TabularMDP(environment.Environment):
         return spaces.Discrete(self.num_actions)
 
     def observation_space(self, params: Any) -> spaces.Box:
-        return spaces.Box(0, 1, self.observations.shape[1:], jnp.float32)
+        low, high = (jnp.asarray(edge(self.observations, 0)) for edge in (np.min, np.max))
+        low, high = jnp.minimum(low, 0.0), jnp.maximum(high, 1.0)  # a number that never changes has bounds, too
+        return spaces.Box(low, high, self.observations.shape[1:], jnp.float32)
 
 
 def _draw(key: Array, probabilities: Any) -> Array:

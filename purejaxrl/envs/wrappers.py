@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from collections.abc import Mapping
@@ -16,11 +17,11 @@ from jax.experimental import checkify
 
 from purejaxrl.envs.maps import Cells, cells
 from purejaxrl.envs.spaces import MultiDiscrete, OneHotSpace, bounds, leaf_spaces, parts
-from purejaxrl.types import Array, OneHot, PyTree, SettingError, check_int, check_number, check_protocol
+from purejaxrl.types import Array, OneHot, PyTree, SettingError, check_int, check_number, check_protocol, is_one_hot
 
 UNBOUNDED = 1e6  # wider bounds say nothing: some environments give the largest float
 # Functions of (state, params).
-OF_STATE = ("action_mask", "is_truncated", "is_terminated", "is_terminal", "discount", "render_frame")
+OF_STATE = ("action_mask", "is_truncated", "is_terminated", "is_terminal", "discount", "render_frame", "get_obs")
 
 
 class Wrapper:
@@ -32,6 +33,7 @@ class Wrapper:
 
     step = environment.Environment.step
     reset = environment.Environment.reset
+    asks_for_ends = False  # whether what it does at an episode's end needs the time limits, which then are inside
 
     def __init__(self, env: Any):
         check_protocol(env)
@@ -49,6 +51,16 @@ class Wrapper:
         """The inner environment's cells, as a function of this one's state; None where it has none."""
         inner = cells(self.env)
         return None if inner is None else _outside(inner)
+
+    def observe(self, key: Array, state: Any, action: Any, params: Any) -> PyTree:
+        """gymnax's: what a state shows."""
+        return self.env.observe(key, state.env_state, action, params)
+
+    def with_transition_gradients(self) -> Any:
+        """gymnax's: the same with the gradients of its steps, where the inner environment has them."""
+        found = copy.copy(self)
+        found.env = self.env.with_transition_gradients()
+        return found
 
 
 def _outside(inner: Cells) -> Cells:
@@ -76,6 +88,12 @@ class ObservationWrapper(Wrapper):
     def step_env(self, key: Array, state: WrapperState, action: Array, params: Any) -> tuple:
         obs, env_state, *rest = self.env.step_env(key, state.env_state, action, params)
         return self.shown(obs, params), WrapperState(env_state), *rest
+
+    def get_obs(self, state: WrapperState, params: Any = None, key: Array | None = None) -> PyTree:
+        return self.shown(self.env.get_obs(state.env_state, params, key), params)
+
+    def observe(self, key: Array, state: WrapperState, action: Any, params: Any) -> PyTree:
+        return self.shown(super().observe(key, state, action, params), params)
 
 
 class RescaleObservation(ObservationWrapper):
@@ -121,7 +139,8 @@ class FlattenObservation(ObservationWrapper):
         self.observation_space(env.default_params)
 
     def shown(self, obs: PyTree, params: Any) -> Array:
-        leaves = [part.value for part in parts(self.env.observation_space(params), obs)]
+        values = [part.value for part in parts(self.env.observation_space(params), obs)]
+        leaves = [value.vector() if is_one_hot(value) else value for value in values]
         return jnp.concatenate([jnp.ravel(leaf).astype(jnp.float32) for leaf in leaves])
 
     def observation_space(self, params: Any) -> spaces.Box:
@@ -172,7 +191,7 @@ class OneHotObservation(ObservationWrapper):
     vector ``[k]`` becomes ``[k * n]``. A value outside shows zeros.
 
     Raises:
-      SettingError: where the number of values is unknown, or `num_values` is no integer >= 1.
+      SettingError: where the lowest value or the number of them is unknown, or `num_values` is no integer >= 1.
     """
 
     def __init__(self, env: Any, num_values: int | None = None):
@@ -188,6 +207,8 @@ class OneHotObservation(ObservationWrapper):
             np.issubdtype(low.dtype, np.integer) and jnp.issubdtype(space.dtype, jnp.integer) and high.max() < UNBOUNDED
         ):
             raise SettingError(f"OneHotObservation: how many values has {space!r}? Say so with num_values")
+        if not low.min() > -UNBOUNDED:
+            raise SettingError(f"OneHotObservation counts values from the lowest on, and {space!r} has none")
         self.lowest = low.min().astype(int)  # the same for all, so that equal values look alike
         self.num_values = int(high.max() - self.lowest + 1) if num_values is None else num_values
         # Components of their own sizes are kept apart: no column is for ever zero.
@@ -224,12 +245,20 @@ class TimeLimit(Wrapper):
     the time.
 
     Raises:
-      SettingError: where `max_steps` is no integer >= 1.
+      SettingError: where `max_steps` is no integer >= 1, or stands outside a wrapper that has to know the end.
     """
 
     def __init__(self, env: Any, max_steps: int):
         check_int(max_steps, "max_steps", ge=1)
         super().__init__(env)
+        inner = env
+        while isinstance(inner, Wrapper):
+            if inner.asks_for_ends:
+                name = type(inner).__name__
+                raise SettingError(
+                    f"TimeLimit belongs inside {name}, which does not see its end: {name}(TimeLimit(...))"
+                )
+            inner = inner.env
         self.max_steps = max_steps
 
     def reset_env(self, key: Array, params: Any) -> tuple[PyTree, TimeLimitState]:
@@ -276,6 +305,8 @@ class OutcomesState:
 
 class Outcomes(Wrapper):
     """Tells the successes among episodes, those whose return is above 0, so that a run counts them exactly."""
+
+    asks_for_ends = True
 
     def reset_env(self, key: Array, params: Any) -> tuple[PyTree, OutcomesState]:
         obs, env_state = self.env.reset_env(key, params)
@@ -398,9 +429,6 @@ class FrameStack(Wrapper):
     def state_space(self, params: Any) -> spaces.Dict:
         return spaces.Dict({"env_state": self.env.state_space(params), "frames": self.observation_space(params)})
 
-    def with_transition_gradients(self) -> FrameStack:
-        return FrameStack(self.env.with_transition_gradients(), self.num_frames)
-
     def _repeated(self, obs: PyTree) -> PyTree:
         return jax.tree.map(lambda leaf: jnp.concatenate([jnp.atleast_1d(leaf)] * self.num_frames, -1), obs)
 
@@ -421,6 +449,8 @@ def _stacked_space(space: Any, num_frames: int) -> Any:
         if isinstance(space.spaces, Mapping):
             return spaces.Dict({name: _stacked_space(child, num_frames) for name, child in space.spaces.items()})
         return spaces.Tuple(tuple(_stacked_space(child, num_frames) for child in space.spaces))
+    if isinstance(space, OneHotSpace):
+        return OneHotSpace(space.n, (*space.leading[:-1], num_frames * math.prod(space.leading[-1:])))
     if hasattr(space, "nvec"):
         return MultiDiscrete(space.nvec * num_frames)
     if hasattr(space, "n"):

@@ -58,6 +58,18 @@ def test_settings_reach_constructor_and_params():
     assert envs.settings("DeepSea-bsuite", size=9)["max_steps_in_episode"] == 9
 
 
+def test_a_limit_may_be_traced():
+    def limit(steps):
+        env, params = purejaxrl.make("CartPole-v1", max_steps_in_episode=steps)
+        state = env.reset_env(jax.random.key(0), params)[1].replace(time=jnp.int32(7))
+        return env.is_truncated(state, params)
+
+    np.testing.assert_array_equal(jax.jit(jax.vmap(limit))(jnp.array([7, 8])), [True, False])
+    assert limit(jnp.int32(7))
+    with pytest.raises(SettingError, match=r"env\.max_steps_in_episode must be an integer"):
+        limit(jnp.float32(7))
+
+
 def test_what_make_returns_is_gymnax():
     env, params = purejaxrl.make("CartPole-v1")
     obs, state = env.reset(jax.random.key(0), params)

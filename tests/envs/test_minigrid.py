@@ -365,6 +365,42 @@ def test_options_shape_the_observation():
         purejaxrl.make("MiniGrid-DoorKey-8x8-v0", view_size=4)
 
 
+LEAST = [  # a task, the smallest that its sizes may be, and what is too small or too much
+    ("Empty-8x8", {"size": 4}, {"size": 3}),
+    ("Empty-Random-5x5", {"size": 4}, {"size": -4}),
+    ("DoorKey-8x8", {"size": 5}, {"size": 4}),
+    ("LavaGapS7", {"size": 5}, {"size": 4}),
+    ("LavaCrossingS9N1", {"size": 5, "num_crossings": 2}, {"size": 5, "num_crossings": 3}),
+    ("SimpleCrossingS9N1", {"size": 7, "num_crossings": 4}, {"size": 6}),
+    ("SimpleCrossingS9N1", {}, {"num_crossings": 0}),
+    ("RedBlueDoors-8x8", {"size": 4}, {"size": 2}),
+    ("KeyCorridorS3R1", {"room_size": 3, "num_rows": 1}, {"room_size": 2}),
+    ("KeyCorridorS3R1", {}, {"num_rows": 0}),
+    ("Dynamic-Obstacles-8x8", {"size": 5, "num_obstacles": 9}, {"size": 4}),
+    ("ObstructedMaze-1Dl", {"agent_room": (1, 0)}, {"agent_room": (7, 7)}),
+    ("ObstructedMaze-Full", {"num_quarters": 3}, {"num_quarters": 5}),
+    ("Fetch-5x5-N2", {"size": 4, "num_objects": 3}, {"size": 4, "num_objects": 4}),
+    ("GoToObject-6x6-N2", {"size": 4, "num_objects": 3}, {"size": 3}),
+    ("PutNear-6x6-N2", {"num_objects": 3}, {"size": 5}),
+    ("MultiRoom-N6", {"num_rooms": 8}, {"num_rooms": 200}),
+    ("Fetch-5x5-N2", {"mission": False}, {"mission": "no"}),
+]
+
+
+@pytest.mark.parametrize(("name", "least", "wrong"), LEAST, ids=[f"{name}-{wrong}" for name, _, wrong in LEAST])
+def test_sizes_that_no_level_fits_are_refused_and_others_give_whole_levels(name, least, wrong):
+    with pytest.raises(purejaxrl.types.SettingError, match=rf"env\.{list(wrong)[-1]} must be"):
+        purejaxrl.make(f"MiniGrid-{name}-v0", **wrong)
+    env, params = purejaxrl.make(f"MiniGrid-{name}-v0", **least)
+    _, states = jax.jit(jax.vmap(lambda key: env.reset_env(key, params)))(jax.random.split(jax.random.key(0), 64))
+    y, x = np.asarray(states.y), np.asarray(states.x)
+    assert ((y > 0) & (y < env.height - 1) & (x > 0) & (x < env.width - 1)).all()
+    grid = np.asarray(states.grid)
+    np.testing.assert_array_equal(grid[np.arange(64), y, x], objects.EMPTY)
+    if env.outcome.__qualname__.startswith("MiniGrid."):  # the goal's
+        assert (grid == objects.GOAL).any((1, 2)).all()
+
+
 @pytest.mark.parametrize("size", [3, 9])
 def test_other_view_sizes(size):
     theirs = gymnasium.make("MiniGrid-FourRooms-v0", agent_view_size=size).unwrapped

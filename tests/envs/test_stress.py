@@ -130,6 +130,45 @@ def test_noisy_tv_shows_the_environment_and_noise(env_id):
     np.testing.assert_allclose(np.mean(screens), 0.5, atol=0.1)
 
 
+def test_a_screen_beside_integers_flickers_too():
+    env, params = purejaxrl.make("FourRooms-misc")
+    tv = envs.NoisyTV(env, size=4)
+    obs, state = tv.reset_env(jax.random.key(0), params)
+    assert obs.dtype == tv.observation_space(params).dtype == np.float32
+    np.testing.assert_array_equal(obs[:4], env.get_obs(state.env_state, params))
+    assert len(np.unique(obs[4:])) == 4
+
+
+def test_what_a_mask_forbids_does_not_stick():
+    class Taken(Ramp):
+        """Each action is allowed once; or of two components the first once and the second always."""
+
+        several = False
+
+        def action_space(self, params=None):
+            return envs.MultiDiscrete((2, 3)) if self.several else spaces.Discrete(9)
+
+        def next_x(self, key, state, action):
+            return 1.0 + jnp.ravel(action)[0]
+
+        def start(self, key):
+            return jnp.zeros(())
+
+        def action_mask(self, state, params):
+            free = jnp.arange(9) != state.x - 1
+            return jnp.concatenate([free[:2], jnp.ones(3, bool)]) if self.several else free
+
+    env = envs.StickyActions(Taken(), 1.0)
+    assert play(env, [4, 5, 6])[2].x == 7, "4 and 5 are taken"
+    several = Taken()
+    several.several = True
+    env = envs.StickyActions(several, 1.0)
+    state = env.reset_env(jax.random.key(0), env.default_params)[1]
+    for action in ([1, 2], [0, 0]):
+        state = env.step_env(jax.random.key(0), state, jnp.array(action), env.default_params)[1]
+    np.testing.assert_array_equal(state.action, [0, 2])  # the first may not stick, the second does
+
+
 def test_a_remote_changes_the_screen_and_nothing_else_does():
     env, params = purejaxrl.make("MountainCar-v0")
     tv = envs.NoisyTV(env, size=4, remote=1)
@@ -193,5 +232,10 @@ def test_what_does_not_fit_is_refused():
         def observation_space(self, params):
             return spaces.Discrete(3)
 
-    with pytest.raises(SettingError, match="a vector or a grid"):
-        envs.NoisyTV(Odd())
+    for env in (Odd(), envs.FrameStack(Odd(), 2), envs.IndexObservation(envs.BsuiteDeepSea(3))):
+        with pytest.raises(SettingError, match="a vector or a grid"):
+            envs.NoisyTV(env)
+    for wrap in (envs.SparseReward, envs.Outcomes, lambda env: envs.DelayedReward(envs.ScaleReward(env, 1.0), 3)):
+        with pytest.raises(SettingError, match=r"TimeLimit belongs inside (SparseReward|Outcomes|DelayedReward)"):
+            envs.TimeLimit(envs.FrameStack(wrap(Ramp()), 2), 5)
+        envs.TimeLimit(wrap(envs.TimeLimit(Ramp(), 5)).env, 4)

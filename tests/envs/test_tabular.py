@@ -146,6 +146,15 @@ def test_every_state_is_a_cell(env_id):
     assert ids == list(range(cells.num_cells)) == cells.layout.ravel().tolist()
 
 
+def test_the_space_is_that_of_the_observations():
+    shown = np.array([[5.0, -2.0], [0.0, 0.5]])
+    env = TabularMDP(np.full((2, 1, 2), 0.5), np.zeros((2, 1, 2)), [1, 0], 5, observations=shown)
+    space = env.observation_space(env.default_params)
+    np.testing.assert_array_equal([space.low, space.high], [[0, -2], [5, 1]])
+    scaled = envs.RescaleObservation(env)
+    np.testing.assert_allclose(scaled.reset_env(jax.random.key(0), env.default_params)[0], [1, -1])
+
+
 def test_what_is_improbable_is_refused():
     good = np.full((2, 1, 2), 0.5)
     TabularMDP(good, good, [1, 0], 5)
@@ -155,6 +164,18 @@ def test_what_is_improbable_is_refused():
         TabularMDP(good, good, [2, -1], 5)
     with pytest.raises(SettingError, match=r"must be \(2, 1, 2\)"):
         TabularMDP(good, good[0], [1, 0], 5)
+    for arguments, message in [
+        ((good, good * np.nan, [1, 0], 5), "reward must hold finite"),
+        ((good[0, 0], good, [1, 0], 5), r"transition and start must have the shapes .* got \(2,\) and \(2,\)"),
+        ((good, good, 1.0, 5), r"got \(2, 1, 2\) and \(\)"),
+        ((good, good, [1, 0], 5, [[1.0, 2.0]]), r"observations must have the shape \(2, n\)"),
+        ((good, good, [1, 0], 5, [[np.inf], [0.0]]), "observations must hold finite"),
+    ]:
+        with pytest.raises(SettingError, match=message):
+            TabularMDP(*arguments)
+    for horizon in (-3, 2.5):
+        with pytest.raises(SettingError, match="horizon must be"):
+            TabularMDP(good, good, [1, 0], 5).best_return(horizon)
     with pytest.raises(SettingError, match="did you mean one-hot"):
         purejaxrl.make("Chain-v0", observation="one_hot")
     with pytest.raises(SettingError, match=r"gamma must be .* < 1"):

@@ -121,6 +121,7 @@ def test_one_hot_of_whole_numbers():
         (lambda: OneHotObservation(Shown(spaces.Box(0, 9, (2,)), None)), "how many values .* num_values"),
         (lambda: OneHotObservation(Leaves()), "needs one space of categories"),
         (lambda: OneHotObservation(Leaves(), num_values=0), "num_values must be >= 1"),
+        (lambda: OneHotObservation(Shown(spaces.Box(-np.inf, np.inf, (2,)), None), 3), "values from the lowest on"),
         (lambda: FlattenObservation(Shown(spaces.Space(), None)), "unknown bounds"),
         (lambda: TimeLimit(Leaves(), 0), "max_steps must be >= 1"),
         (lambda: TimeLimit(Leaves(), 2.5), "max_steps must be an integer"),
@@ -158,6 +159,39 @@ def test_scaled_rewards():
         return train(jax.random.key(0)).metrics["episode_return"][-1]
 
     np.testing.assert_allclose(jax.jit(jax.vmap(returns))(jnp.array([1.0, 3.0])), [5.0, 15.0], rtol=1e-5)
+
+
+def test_gymnax_s_own_methods_reach_the_inner_environment():
+    """`get_obs` and `observe` of a wrapper's state, and a copy whose steps have gradients, wrappers and all."""
+    env, params = purejaxrl.make("Pendulum-v1")
+    for wrapped in (
+        TimeLimit(env, 5),
+        ScaleReward(envs.RescaleObservation(TimeLimit(env, 5)), 2.0),
+        FrameStack(env, 2),
+    ):
+        obs, state = wrapped.reset_env(jax.random.key(0), params)
+        np.testing.assert_allclose(wrapped.get_obs(state, params), obs, rtol=1e-6)
+        np.testing.assert_allclose(wrapped.observe(jax.random.key(0), state, jnp.zeros(1), params), obs, rtol=1e-6)
+        other = wrapped.with_transition_gradients()
+        assert type(other) is type(wrapped)
+        grads = [
+            jax.grad(lambda a, e=e, s=state: e.step_env(jax.random.key(0), s, a, params)[0].sum())(jnp.zeros(1))
+            for e in (wrapped, other)
+        ]
+        assert grads[0] == 0
+        assert grads[1] != 0
+
+
+def test_one_hot_observations_by_their_place_pass_the_check_and_other_wrappers():
+    env = envs.IndexObservation(envs.BsuiteDeepSea(4))
+    assert checking.inspect(env, num_steps=20) == ([], [])
+    stack = FrameStack(env, 3)
+    assert checking.inspect(stack, num_steps=20) == ([], [])
+    space, obs = stack.observation_space(None), stepping.reset(stack, env.default_params, jax.random.key(0))[0]
+    assert obs.shape == space.shape == (3, 17)
+    assert space.contains(obs)
+    flat = FlattenObservation(stack)
+    np.testing.assert_array_equal(stepping.reset(flat, env.default_params, jax.random.key(0))[0], obs.vector().ravel())
 
 
 def nested():

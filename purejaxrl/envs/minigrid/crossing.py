@@ -10,7 +10,7 @@ import numpy as np
 
 from purejaxrl.envs.minigrid import drawing, objects
 from purejaxrl.envs.minigrid.engine import EAST, MiniGrid, State, start
-from purejaxrl.types import Array, check_choice
+from purejaxrl.types import Array, check_choice, check_int, check_odd
 
 OBSTACLES = {"lava": objects.LAVA, "wall": objects.WALL}
 
@@ -19,6 +19,8 @@ class Crossing(MiniGrid):
     """MiniGrid-LavaCrossing and -SimpleCrossing: `num_crossings` rivers on even rows and columns."""
 
     def __init__(self, size: int = 9, num_crossings: int = 1, obstacle: str = "lava", **options: Any):
+        check_odd(size, "env.size", ge=5)
+        check_int(num_crossings, "env.num_crossings", ge=1, le=size - 3)
         check_choice(obstacle, OBSTACLES, "env.obstacle")
         super().__init__(size, size, 4 * size**2, **options)
         self.num_crossings, self.obstacle = num_crossings, obstacle

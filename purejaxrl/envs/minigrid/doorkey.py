@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from purejaxrl.envs.minigrid import drawing, objects
 from purejaxrl.envs.minigrid.engine import MiniGrid, State, start
-from purejaxrl.types import Array
+from purejaxrl.types import Array, check_int
 
 
 class DoorKey(MiniGrid):
@@ -18,6 +18,7 @@ class DoorKey(MiniGrid):
     hard_exploration = "only the goal behind a locked door pays"
 
     def __init__(self, size: int = 8, **options: Any):
+        check_int(size, "env.size", ge=5)
         super().__init__(size, size, 10 * size**2, **options)
 
     def generate(self, key: Array) -> State:

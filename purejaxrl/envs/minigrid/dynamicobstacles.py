@@ -25,6 +25,7 @@ class DynamicObstacles(MiniGrid):
     see_through_walls = True
 
     def __init__(self, size: int = 8, num_obstacles: int = 4, random_start: bool = False, **options: Any):
+        check_int(size, "env.size", ge=5)
         check_int(num_obstacles, "env.num_obstacles", ge=1)
         super().__init__(size, size, 4 * size**2, **options)
         self.num_obstacles = num_obstacles if num_obstacles <= size / 2 + 1 else size // 2

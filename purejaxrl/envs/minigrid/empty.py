@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from purejaxrl.envs.minigrid import drawing, objects
 from purejaxrl.envs.minigrid.engine import EAST, MiniGrid, State, start
-from purejaxrl.types import Array
+from purejaxrl.types import Array, check_int
 
 
 class Empty(MiniGrid):
@@ -18,6 +18,7 @@ class Empty(MiniGrid):
     see_through_walls = True
 
     def __init__(self, size: int = 8, random_start: bool = False, **options: Any):
+        check_int(size, "env.size", ge=4)
         super().__init__(size, size, 4 * size**2, **options)
         self.random_start = random_start
 

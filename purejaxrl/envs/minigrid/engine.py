@@ -18,7 +18,7 @@ from gymnax.environments import environment, spaces
 
 from purejaxrl.envs.maps import Cells
 from purejaxrl.envs.minigrid import drawing, objects, picture, tiles
-from purejaxrl.types import Array, SettingError, check_choice, check_int
+from purejaxrl.types import Array, check_bool, check_choice, check_int, check_odd
 
 LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, DONE = range(7)
 EAST, SOUTH, WEST, NORTH = range(4)
@@ -239,9 +239,9 @@ class MiniGrid(environment.Environment):
         tile_size: int = 8,
     ):
         super().__init__()
-        check_int(view_size, "env.view_size", ge=3, le=15)
-        if view_size % 2 == 0:
-            raise SettingError(f"env.view_size must be odd, got {view_size}")
+        check_odd(view_size, "env.view_size", ge=3, le=15)
+        if mission is not None:
+            check_bool(mission, "env.mission")
         check_choice(observation, OBSERVATIONS, "env.observation")
         check_int(tile_size, "env.tile_size", ge=1, le=64)
         self.height, self.width, self.max_steps = height, width, max_steps

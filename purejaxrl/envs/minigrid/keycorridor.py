@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from purejaxrl.envs.minigrid import drawing, objects
 from purejaxrl.envs.minigrid.engine import State, start
 from purejaxrl.envs.minigrid.rooms import DOWN, RIGHT, Lattice, PickUp, random_colour
-from purejaxrl.types import Array
+from purejaxrl.types import Array, check_int
 
 
 class KeyCorridor(PickUp):
@@ -23,6 +23,8 @@ class KeyCorridor(PickUp):
     hard_exploration = "only the object behind a locked door pays"
 
     def __init__(self, room_size: int = 6, num_rows: int = 3, **options: Any):
+        check_int(room_size, "env.room_size", ge=3)
+        check_int(num_rows, "env.num_rows", ge=1)
         self.rooms = Lattice(room_size, num_rows, 3)
         super().__init__(*self.rooms.shape, 30 * room_size**2, **options)
 

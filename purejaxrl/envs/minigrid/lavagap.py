@@ -9,13 +9,14 @@ import jax.numpy as jnp
 
 from purejaxrl.envs.minigrid import drawing, objects
 from purejaxrl.envs.minigrid.engine import EAST, MiniGrid, State, start
-from purejaxrl.types import Array
+from purejaxrl.types import Array, check_int
 
 
 class LavaGap(MiniGrid):
     """MiniGrid-LavaGap: through the gap to the goal."""
 
     def __init__(self, size: int = 7, **options: Any):
+        check_int(size, "env.size", ge=5)
         super().__init__(size, size, 4 * size**2, **options)
 
     def generate(self, key: Array) -> State:

@@ -9,16 +9,14 @@ import jax.numpy as jnp
 
 from purejaxrl.envs.minigrid import drawing, objects
 from purejaxrl.envs.minigrid.engine import EAST, PICKUP, TOGGLE, MiniGrid, State, act, start
-from purejaxrl.types import Array, SettingError, check_int
+from purejaxrl.types import Array, check_odd
 
 
 class Memory(MiniGrid):
     """MiniGrid-Memory: the places are beside the right and beside the wrong object. Nothing can be picked up."""
 
     def __init__(self, size: int = 13, random_length: bool = False, **options: Any):
-        check_int(size, "env.size", ge=7)
-        if size % 2 == 0:
-            raise SettingError(f"env.size must be odd, got {size}")
+        check_odd(size, "env.size", ge=7)
         super().__init__(size, size, 5 * size**2, **options)
         self.random_length = random_length
 

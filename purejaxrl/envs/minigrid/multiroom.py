@@ -13,6 +13,7 @@ from purejaxrl.envs.minigrid.engine import MiniGrid, State, start
 from purejaxrl.types import Array, check_int
 
 SIZE, SMALLEST, TRIES = 25, 4, 8  # of the grid, of a room with its walls, for a room after the first
+MOST_ROOMS = 12  # of so many, up to 10 cells wide, one chain in 1,600 finds its places
 CHAINS = 8  # tried at once: a batch waits for its slowest lane, and one chain alone would keep it waiting
 
 
@@ -39,7 +40,7 @@ class MultiRoom(MiniGrid):
     hard_exploration = "only the goal pays, rooms away"
 
     def __init__(self, num_rooms: int = 6, max_room_size: int = 10, **options: Any):
-        check_int(num_rooms, "env.num_rooms", ge=2)
+        check_int(num_rooms, "env.num_rooms", ge=2, le=MOST_ROOMS)
         check_int(max_room_size, "env.max_room_size", ge=SMALLEST, le=SIZE - 1)
         super().__init__(SIZE, SIZE, 20 * num_rooms, **options)
         self.num_rooms, self.max_room_size = num_rooms, max_room_size

@@ -31,7 +31,8 @@ class Fetch(Named):
     """
 
     def __init__(self, size: int = 8, num_objects: int = 3, **options: Any):
-        check_int(num_objects, "env.num_objects", ge=1)
+        check_int(size, "env.size", ge=4)
+        check_int(num_objects, "env.num_objects", ge=1, le=(size - 2) ** 2 - 1)
         super().__init__(size, size, 5 * size**2, **options)
         self.num_objects = num_objects
 
@@ -74,7 +75,8 @@ class GoToObject(GoTo):
     """MiniGrid-GoToObject: objects that all differ."""
 
     def __init__(self, size: int = 6, num_objects: int = 2, **options: Any):
-        check_int(num_objects, "env.num_objects", ge=1, le=3 * objects.NUM_COLOURS)
+        check_int(size, "env.size", ge=4)
+        check_int(num_objects, "env.num_objects", ge=1, le=min(3 * objects.NUM_COLOURS, (size - 2) ** 2 - 1))
         super().__init__(size, size, 5 * size**2, **options)
         self.num_objects = num_objects
 
@@ -115,6 +117,7 @@ class PutNear(Named):
     num_named = 2
 
     def __init__(self, size: int = 6, num_objects: int = 2, **options: Any):
+        check_int(size, "env.size", ge=6)
         check_int(num_objects, "env.num_objects", ge=2, le=3)
         super().__init__(size, size, 5 * size, **options)
         self.num_objects = num_objects

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 from purejaxrl.envs.minigrid import drawing, objects
 from purejaxrl.envs.minigrid.engine import State, start
 from purejaxrl.envs.minigrid.rooms import RIGHT, Lattice, PickUp
-from purejaxrl.types import Array
+from purejaxrl.types import Array, SettingError, check_int, shown
 
 TARGET = objects.BALL | objects.BLUE << 4
 BLOCKER = objects.BALL | objects.GREEN << 4
@@ -37,7 +38,12 @@ class ObstructedMaze(PickUp):
         num_rooms_visited: int = 25,
         **options: Any,
     ):
+        check_int(num_quarters, "env.num_quarters", ge=0, le=len(SIDES))
+        check_int(num_rooms_visited, "env.num_rooms_visited", ge=1)
         self.rooms = Lattice(6, 3, 3) if num_quarters else Lattice(6, 1, 2)
+        if agent_room not in list(itertools.product(range(self.rooms.columns), range(self.rooms.rows))):
+            below = f"({self.rooms.columns}, {self.rooms.rows})"
+            raise SettingError(f"env.agent_room must be a column and a row below {below}, got {shown(agent_room)}")
         super().__init__(*self.rooms.shape, 4 * num_rooms_visited * self.rooms.size**2, **options)
         self.num_quarters, self.agent_room = num_quarters, agent_room
         self.key_in_box, self.blocked, self.keys_last = key_in_box, blocked, keys_last

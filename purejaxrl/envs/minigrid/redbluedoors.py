@@ -9,13 +9,14 @@ import jax.numpy as jnp
 
 from purejaxrl.envs.minigrid import drawing, objects
 from purejaxrl.envs.minigrid.engine import MiniGrid, State, start
-from purejaxrl.types import Array
+from purejaxrl.types import Array, check_int
 
 
 class RedBlueDoors(MiniGrid):
     """MiniGrid-RedBlueDoors: the red one first, then the blue one. The places are theirs, in this order."""
 
     def __init__(self, size: int = 8, **options: Any):
+        check_int(size, "env.size", ge=4)
         super().__init__(size, 2 * size, 20 * size**2, **options)
 
     def generate(self, key: Array) -> State:
