@@ -276,7 +276,7 @@ class BenchDeepsea:
 
 @dataclasses.dataclass
 class BenchMinigrid:
-    """MiniGrid's hard tasks with one setting for all, each within a budget of frames.
+    """MiniGrid's hard tasks with one setting for nearly all, each within a budget of frames.
 
     Example: purejaxrl bench minigrid --tasks MiniGrid-KeyCorridorS3R3-v0 --seeds 10 --out bench/minigrid
 
