@@ -1001,6 +1001,8 @@ def _folder(given: Path | None, name: str) -> Iterator[Path]:
         if is_new:
             with contextlib.suppress(OSError):
                 folder.rmdir()
+                if given is None:
+                    folder.parent.rmdir()
 
 
 def _new_folder(name: str) -> Path:
@@ -1010,10 +1012,10 @@ def _new_folder(name: str) -> Path:
     above, name = Path("runs"), re.sub(r"[^\w.-]+", "-", name).strip("-")[:100]  # file systems take 255 bytes
     numbers = itertools.count(1)
     try:
-        above.mkdir(exist_ok=True)
         while True:
+            above.mkdir(exist_ok=True)
             folder = above / f"{name}-{next(numbers)}"
-            with contextlib.suppress(FileExistsError):
+            with contextlib.suppress(FileExistsError, FileNotFoundError):  # another call may take either, or tidy up
                 folder.mkdir()
                 return folder
     except OSError as error:

@@ -412,6 +412,7 @@ def test_the_default_folder_is_the_next_free_one_and_taken_at_once(tmp_path, mon
     with cli._folder(None, "x/../y") as folder:
         assert folder == Path("runs/x-..-y-1")
     assert not folder.exists()  # nothing came to be in it
+    assert first.exists()
     with cli._folder(None, "x") as folder:
         (folder / "config.json").touch()
     assert folder.exists()
@@ -419,6 +420,9 @@ def test_the_default_folder_is_the_next_free_one_and_taken_at_once(tmp_path, mon
         assert folder == first
     assert folder.exists()  # it was there before
     shutil.rmtree("runs")
+    with cli._folder(None, "x"):
+        pass
+    assert not Path("runs").exists()
     Path("runs").symlink_to("nowhere")
     with pytest.raises(SettingError, match=r"out: .* cannot be written"):
         cli._new_folder("x")

@@ -1,6 +1,9 @@
 """Notebooks: paired with their script, without stored outputs, and every cell runs."""
 
 import re
+import runpy
+import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,37 @@ def test_notebook_and_script_are_one(path):
     for cell in notebook.cells:
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None
+
+
+@pytest.mark.skipif(not EXAMPLES.exists(), reason="not a source checkout")
+def test_the_repository_s_address_goes_where_it_belongs(tmp_path):
+    """Badges, what notebooks install, the package's URLs; another address takes the first one's place."""
+    jupytext = pytest.importorskip("jupytext")
+    for name in ("pyproject.toml", "CITATION.cff"):
+        shutil.copy(EXAMPLES.parent / name, tmp_path)
+    shutil.copytree(EXAMPLES, tmp_path / "examples")
+    main = runpy.run_path(str(EXAMPLES.parent / "docs" / "address.py"))["main"]
+    with pytest.raises(SystemExit, match="OWNER/NAME"):
+        main("somewhere", tmp_path)
+    for repository in ("one/first", "other/second", "other/second"):
+        main(repository, tmp_path)
+    assert {path.name for path in NOTEBOOKS} == {path.name for path in (tmp_path / "examples").glob("*.ipynb")}
+    for path in (tmp_path / "examples").glob("*.ipynb"):
+        notebook, script = jupytext.read(path), jupytext.read(path.with_suffix(".py"))
+        assert [cell.source for cell in notebook.cells] == [cell.source for cell in script.cells]
+        title, badge = notebook.cells[0].source.splitlines()[:3:2]
+        assert title.startswith("# ")
+        assert badge.endswith(f"(https://colab.research.google.com/github/other/second/blob/main/examples/{path.name})")
+        assert re.search(
+            r'^PACKAGE = "purejaxrl(\[\w+\])? @ git\+https://github.com/other/second"$', notebook.cells[1].source, re.M
+        )
+        assert "one/first" not in notebook.cells[0].source
+    project = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]
+    assert project["urls"]["Repository"] == "https://github.com/other/second"
+    assert project["scripts"]["purejaxrl"]
+    citation = (tmp_path / "CITATION.cff").read_text()
+    assert citation.count("repository-code:") == 1
+    assert "other/second" in citation
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)

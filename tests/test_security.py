@@ -146,7 +146,7 @@ def test_results_of_jobs_to_come_cannot_be_laid_in_the_folder(tmp_path):
 @pytest.mark.parametrize("name", ["../../x", "/etc/x", "a/../../b", "..", "x\0y", "~/x"])
 def test_a_run_s_default_folder_is_in_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    folder = cli._next_folder(f"{name}-ppo-none")
+    folder = cli._new_folder(f"{name}-ppo-none")
     assert folder.parent == Path("runs")
     assert folder.resolve().parent == tmp_path / "runs"
 
