@@ -116,16 +116,17 @@ def make_train(
         ground_truth.check(visits, "visits", env, env_params)
 
     warmup_steps = intrinsic.warmup_steps(bonus)
-    warmup = 0 if warmup_steps == 0 else max(warmup_steps // num_envs, 1)
+    if warmup_steps:
+        warmup_steps = max(warmup_steps // num_envs, 1) * num_envs  # whole steps of all envs
     per_update = num_envs * learner.num_steps
-    num_updates = (total_steps - warmup * num_envs) // per_update
+    num_updates = (total_steps - warmup_steps) // per_update
     if num_updates < 1:
-        extra = f" after {warmup * num_envs} warm-up steps (bonus.warmup_steps)" if warmup else ""
+        extra = f" after {warmup_steps} warm-up steps (bonus.warmup_steps)" if warmup_steps else ""
         raise SettingError(
             f"total_steps must allow at least one update of num_envs * num_steps = {num_envs} * {learner.num_steps} = "
             f"{per_update} steps{extra}, got {total_steps}"
         )
-    steps = num_updates * per_update + warmup * num_envs
+    steps = num_updates * per_update + warmup_steps
     if steps != total_steps:
         warnings.warn(
             f"total_steps {total_steps:,} rounded down to {steps:,}: whole updates of {per_update:,}", stacklevel=2
@@ -137,7 +138,7 @@ def make_train(
         num_envs=num_envs,
         num_steps=learner.num_steps,
         num_updates=num_updates,
-        warmup_steps=warmup * num_envs,
+        warmup_steps=warmup_steps,
         has_bonus=bonus is not None,
     )
     resets = FreshResets() if resets is None else resets

@@ -41,7 +41,7 @@ class ObstructedMaze(PickUp):
         check_int(num_quarters, "env.num_quarters", ge=0, le=len(SIDES))
         check_int(num_rooms_visited, "env.num_rooms_visited", ge=1)
         self.rooms = Lattice(6, 3, 3) if num_quarters else Lattice(6, 1, 2)
-        if agent_room not in list(itertools.product(range(self.rooms.columns), range(self.rooms.rows))):
+        if agent_room not in itertools.product(range(self.rooms.columns), range(self.rooms.rows)):
             below = f"({self.rooms.columns}, {self.rooms.rows})"
             raise SettingError(f"env.agent_room must be a column and a row below {below}, got {shown(agent_room)}")
         super().__init__(*self.rooms.shape, 4 * num_rooms_visited * self.rooms.size**2, **options)
