@@ -49,7 +49,7 @@ types: $(VENV)/.installed-dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 notebooks: $(VENV)/.installed-dev
-	for script in examples/*.py; do $(BIN)/jupytext --to ipynb $$script; done
+	for script in examples/*.py; do $(BIN)/jupytext --update --to ipynb $$script; done
 
 # build/docs/index.html, half a minute; whatever Sphinx warns of is an error.
 docs: $(VENV)/.installed-docs

@@ -58,7 +58,7 @@ class GRU(nn.Module):
 def _recurrent(key: Array, shape: tuple[int, int]) -> Array:
     """An orthogonal matrix for each gate, side by side."""
     size, all_gates = shape
-    return jnp.concatenate(networks.orthonormal(key, [(size, size)] * (all_gates // size)), axis=1)
+    return jnp.concatenate(networks.orthonormal(key, ((size, size),) * (all_gates // size)), axis=1)
 
 
 class TransformerCarry(NamedTuple):

@@ -41,13 +41,14 @@ def orthogonal(scale: float = 1.0) -> Callable[..., Array]:
     """
 
     def init(key, shape, dtype=jnp.float32):
-        (basis,) = orthonormal(key, [(math.prod(shape[:-1]), shape[-1])])
+        (basis,) = orthonormal(key, ((math.prod(shape[:-1]), shape[-1]),))
         return (scale * basis).reshape(shape).astype(dtype)
 
     return init
 
 
-def orthonormal(key: Array, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
+@functools.partial(jax.jit, static_argnames="shapes", inline=True)  # traced once: flax asks for shapes at every call
+def orthonormal(key: Array, shapes: tuple[tuple[int, int], ...]) -> list[Array]:
     """Matrices of these shapes whose rows or columns, whichever are fewer, are orthonormal: one loop for all."""
     tall = np.array([(max(shape), min(shape)) for shape in shapes])
     rows, columns = tall.max(0)
@@ -128,7 +129,7 @@ def init_all(key: Array, *calls: tuple[Any, ...]) -> list[Any]:
             _gains.reset(token)
     for group in _alike(layers):
         kernels_key, group_key = jax.random.split(kernels_key)
-        kernels = orthonormal(group_key, [layer[name].shape for layer, name, _ in group])
+        kernels = orthonormal(group_key, tuple(layer[name].shape for layer, name, _ in group))
         for (layer, name, scale), kernel in zip(group, kernels, strict=True):
             layer[name] = scale * kernel
     return found

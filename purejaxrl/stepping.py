@@ -33,15 +33,9 @@ def step(
 
 def reset(env: Any, env_params: Any, key: Array) -> tuple[PyTree, PyTree]:
     """Reset one env and return ``(obs, state)`` with the dtypes that `step` gives, so that both fit one scan carry."""
-    obs, state = env.reset_env(key, env_params)
-    like = jax.eval_shape(lambda key: _step_once(env, env_params, key), key)
-    return jax.tree.map(lambda x, leaf: x if is_key(leaf) else jnp.asarray(x).astype(leaf.dtype), (obs, state), like)
-
-
-def _step_once(env: Any, env_params: Any, key: Array) -> tuple[PyTree, PyTree]:
-    _, state = env.reset_env(key, env_params)
-    state = jax.tree.map(jnp.asarray, state)
-    return step(env, env_params, key, state, random_action(env, env_params, key))[:2]
+    obs, state = jax.tree.map(jnp.asarray, env.reset_env(key, env_params))
+    like = jax.eval_shape(lambda: step(env, env_params, key, state, random_action(env, env_params, key))[:2])
+    return jax.tree.map(lambda x, leaf: x if is_key(leaf) else x.astype(leaf.dtype), (obs, state), like)
 
 
 def renew_keys(key: Array, state: PyTree) -> PyTree:

@@ -155,6 +155,9 @@ class Train:
     def __init__(self, env, learner, bonus, env_params, resets, visits, spec):
         self.env, self.learner, self.bonus, self.env_params = env, learner, bonus, env_params
         self.resets, self.visits, self.spec = resets, visits, spec
+        # Traced once, wherever the program has them, and inlined there: MiniGrid's take a second of Python.
+        self._begin = jax.jit(functools.partial(stepping.reset, env, env_params), inline=True)
+        self._step_one = jax.jit(functools.partial(stepping.step, env, env_params), inline=True)
         self.num_updates, self.warmup = spec.num_updates, spec.warmup_steps // spec.num_envs  # of each env
         # As the whole run really takes.
         self.env_steps = spec.warmup_steps + spec.num_envs * spec.num_updates * spec.num_steps
@@ -290,8 +293,7 @@ class Train:
 
     def _env_step(self, state: TrainState, env_keys: Array, reset_key: Array, action: Array, mask: Array | None):
         """Step every env, auto-reset (here and nowhere else), count episodes."""
-        step = jax.vmap(functools.partial(stepping.step, self.env, self.env_params))
-        next_obs, env_state, reward, terminated, truncated = step(env_keys, state.env, action)
+        next_obs, env_state, reward, terminated, truncated = jax.vmap(self._step_one)(env_keys, state.env, action)
         transition = Transition(
             obs=state.obs,
             action=action,
@@ -358,10 +360,6 @@ class Train:
             env_steps=warm.env_steps,
             **self._found(state, batch),
         )
-
-    def _begin(self, key: Array) -> tuple[PyTree, PyTree]:
-        """One episode's first observation and state, as the environment makes them."""
-        return stepping.reset(self.env, self.env_params, key)
 
     def _random_actions(self, key: Array, mask: Array | None) -> Array:
         act = jax.vmap(functools.partial(stepping.random_action, self.env, self.env_params))

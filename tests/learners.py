@@ -1,5 +1,6 @@
 """Every learner in its variants, small: name, settings, and the environment that its actions fit."""
 
+import re
 import warnings
 
 import jax
@@ -56,6 +57,11 @@ def trace(env, env_params):
         return bind(env, algos.PPO(num_steps=4), env_params=env_params, num_envs=2, total_steps=16)(key)
 
     return jax.eval_shape(run, env_params, jax.random.key(0))
+
+
+def lapack_calls(lowered):
+    """Those in a vmapped program: on the CPU a batched one could deadlock XLA's thread pool."""
+    return re.findall(r"custom_call.*(lapack|Qr|Cholesky|Svd|Eigh|triangular)", lowered.as_text(), re.IGNORECASE)
 
 
 def learn(env, learner, seed=0, **kwargs):

@@ -18,7 +18,8 @@ from commands import main
 from PIL import Image
 
 import purejaxrl
-from purejaxrl import algos, cli, discovery, envs, lanes, runs
+from purejaxrl import algos, discovery, envs, lanes, runs
+from purejaxrl.cli import actions
 from purejaxrl.types import SettingError
 
 TINY = ["--env", "DeepSea-bsuite", "--env.size", "4", "--num-envs", "2", "--algo.num-steps", "8", "--algo.hidden", "8"]
@@ -408,24 +409,24 @@ def test_the_default_folder_is_the_next_free_one_and_taken_at_once(tmp_path, mon
     first, *others = (Path(f"runs/CartPole-v1-ppo-none-{number}") for number in (1, 2, 3))
     first.mkdir(parents=True)
     with ThreadPoolExecutor() as pool:
-        assert sorted(pool.map(cli._new_folder, ["CartPole-v1-ppo-none"] * 2)) == others
-    with cli._folder(None, "x/../y") as folder:
+        assert sorted(pool.map(actions._new_folder, ["CartPole-v1-ppo-none"] * 2)) == others
+    with actions._folder(None, "x/../y") as folder:
         assert folder == Path("runs/x-..-y-1")
     assert not folder.exists()  # nothing came to be in it
     assert first.exists()
-    with cli._folder(None, "x") as folder:
+    with actions._folder(None, "x") as folder:
         (folder / "config.json").touch()
     assert folder.exists()
-    with cli._folder(first, "x") as folder:
+    with actions._folder(first, "x") as folder:
         assert folder == first
     assert folder.exists()  # it was there before
     shutil.rmtree("runs")
-    with cli._folder(None, "x"):
+    with actions._folder(None, "x"):
         pass
     assert not Path("runs").exists()
     Path("runs").symlink_to("nowhere")
     with pytest.raises(SettingError, match=r"out: .* cannot be written"):
-        cli._new_folder("x")
+        actions._new_folder("x")
 
 
 def test_a_closed_pipe_is_no_error():

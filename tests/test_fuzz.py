@@ -21,10 +21,11 @@ from commands import main
 from rich.console import Console
 
 import purejaxrl
-from purejaxrl import checkpoint, cli, engines, expressions, folders, report, runs, search, sweeps, trackers, tuning
+from purejaxrl import checkpoint, engines, expressions, folders, report, runs, search, sweeps, trackers, tuning
 from purejaxrl.algos import PPO
 from purejaxrl.bench import exploration, parts, suites
 from purejaxrl.checkpoint import CheckpointError
+from purejaxrl.cli import parsing
 from purejaxrl.progress import Progress
 from purejaxrl.report import figures, stills
 from purejaxrl.types import SettingError
@@ -497,7 +498,7 @@ def changed_toml(draw):
 @hypothesis.given(changed_toml() | changed_bytes(TOML.encode()))
 def test_a_sweep_as_toml(tmp_path, data):
     (tmp_path / "x.toml").write_bytes(data)
-    flags = refuse(cli._flags, tmp_path / "x.toml")
+    flags = refuse(parsing.flags, tmp_path / "x.toml")
     for flag in flags or []:
         assert isinstance(flag, str)
         if "=" in flag:

@@ -20,8 +20,9 @@ import pytest
 from commands import main
 
 import purejaxrl
-from purejaxrl import caching, cli, engines, files, folders, report, runs, sweeps
+from purejaxrl import caching, engines, files, folders, report, runs, sweeps
 from purejaxrl.bench import parts, peers_venv
+from purejaxrl.cli import actions
 from purejaxrl.report import commands
 from purejaxrl.types import SettingError
 
@@ -146,7 +147,7 @@ def test_results_of_jobs_to_come_cannot_be_laid_in_the_folder(tmp_path):
 @pytest.mark.parametrize("name", ["../../x", "/etc/x", "a/../../b", "..", "x\0y", "~/x"])
 def test_a_run_s_default_folder_is_in_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    folder = cli._new_folder(f"{name}-ppo-none")
+    folder = actions._new_folder(f"{name}-ppo-none")
     assert folder.parent == Path("runs")
     assert folder.resolve().parent == tmp_path / "runs"
 

@@ -24,6 +24,7 @@ GREYS = ("#111111", "#666666", "#a3a3a3")
 COOL = ("#08306b", "#2171b5", "#6baed6", "#41b6c4", "#238b45", "#74c476", "#b2df8a")
 WARM = ("#7f0000", "#d7301f", "#fc8d59", "#fdbb63", "#c51b8a", "#f768a1")
 COLOURS = dict(zip([method.name for method in METHODS], GREYS + COOL + WARM, strict=True))
+FAMILIES = {"without a bonus": GREYS, "lifelong bonuses": COOL, "within the episode": WARM}
 
 CAPTIONS = {
     "solved": ("When each run solved its task", "One dot per seed; at the right how many solved it within the budget."),
@@ -227,23 +228,38 @@ def _profile(results: Frame) -> Figure:
 
 
 def _coverage(pairs: Sequence[Any]) -> Figure:
-    """Share of the cells visited over steps, mean of the reporting seeds."""
+    """Share of the cells visited over steps, mean of the reporting seeds; a row per family, the others grey."""
     tasks = list(dict.fromkeys(pair.task.name for pair in pairs))
+    present = {COLOURS[pair.method.name] for pair in pairs}
+    families = {name: colours for name, colours in FAMILIES.items() if present & set(colours)}
     with mpl.rc_context(report.STYLE):
-        figure = Figure(figsize=(1.8 + 3.4 * len(tasks), 4.0), layout="constrained")
-        row = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
-        lines = {}
+        figure = Figure(figsize=(1.8 + 3.4 * len(tasks), 0.8 + 2.3 * len(families)), layout="constrained")
+        grid = figure.subplots(len(families), len(tasks), sharex="col", sharey=True, squeeze=False)
         for pair in pairs:
-            axes = row[tasks.index(pair.task.name)]
+            colour = COLOURS[pair.method.name]
             mean = pair.frame[pair.frame["phase"] == "reporting"].groupby("env_steps")["coverage"].mean()
-            (line,) = axes.plot(mean.index, mean, color=COLOURS[pair.method.name], linewidth=1.6)
-            lines[pair.method.name] = line
-        for axes, task in zip(row, tasks, strict=True):
+            for axes, colours in zip(grid[:, tasks.index(pair.task.name)], families.values(), strict=True):
+                if colour in colours:
+                    axes.plot(mean.index, mean, color=colour, linewidth=1.8, label=pair.method.name)
+                else:
+                    axes.plot(mean.index, mean, color="#e0e0e0", linewidth=1.0, zorder=1)
+        for axes, task in zip(grid[0], tasks, strict=True):
             axes.set_title(task, fontsize=11)
             axes.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=""))
-        row[0].set_ylabel("share of cells visited")
+        for row, name in zip(grid, families, strict=True):
+            lines = {label: line for axes in row for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+            row[-1].legend(
+                lines.values(),
+                lines,
+                title=name,
+                title_fontsize=10,
+                loc="center left",
+                bbox_to_anchor=(1.02, 0.5),
+                frameon=False,
+                fontsize=9,
+            )
+        figure.supylabel("share of cells visited", fontsize=10)
         figure.supxlabel("environment steps", fontsize=10)
-        figure.legend(list(lines.values()), list(lines), loc="outside right center", frameon=False, fontsize=9)
         return figure
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from purejaxrl import algos, bonuses, cli, envs
 from purejaxrl.bench import bsuite, deep, deep_figures, deep_methods
+from purejaxrl.cli import verbs
 from purejaxrl.progress import Progress
 from purejaxrl.types import SettingError
 
@@ -390,5 +391,5 @@ def test_every_method_fits_its_tasks():
     learners = [method(deep_methods.GRIDS[EMPTY])[0] for method in deep_methods.MINIGRID.values()]
     assert all(learner == learners[0] for learner in learners)
     assert set(deep_methods.GRIDS) <= set(envs.ids())
-    for command, methods in ((cli.BenchDeepsea, deep_methods.DEEPSEA), (cli.BenchMinigrid, deep_methods.MINIGRID)):
+    for command, methods in ((verbs.BenchDeepsea, deep_methods.DEEPSEA), (verbs.BenchMinigrid, deep_methods.MINIGRID)):
         assert all(name in inspect.getsource(command) for name in methods), "--help names every method"
