@@ -174,8 +174,9 @@ def _checked(path: Path, entries: list[dict[str, Any]], arrays: Any, like: list[
                 leaves.append(jax.random.wrap_key_data(jnp.asarray(array), impl=entry["key"]))
             except (KeyError, TypeError, ValueError):
                 raise CheckpointError(f"{path} is damaged: {entry['path']} has no kind of keys") from None
-        else:  # NumPy leaves stay NumPy: JAX would narrow their 64-bit types
-            leaves.append(array if isinstance(leaf, np.ndarray) else jnp.asarray(array))
+        else:  # NumPy leaves stay NumPy, and what has a type of 64 bits, which JAX would narrow, is one
+            narrowed = jax.dtypes.canonicalize_dtype(array.dtype) != array.dtype
+            leaves.append(array if isinstance(leaf, np.ndarray) or narrowed else jnp.asarray(array))
     return leaves
 
 

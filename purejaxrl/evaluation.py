@@ -170,7 +170,7 @@ def policy(train: Train, state: TrainState, *, greedy: bool = True) -> Policy:
         carried, action, _ = train.learner.act(
             state.learner, carried, key, add(obs), add(first), add(mask), greedy=greedy
         )
-        return carried, action[0]
+        return carried, stepping.clipped(train.env.action_space(train.env_params), action[0])
 
     return Policy(lambda key: train.learner.init_actor(key, spec), jax.jit(act))
 
@@ -199,9 +199,7 @@ def _episodes(
     check_int(num_episodes, "num_episodes", ge=1)
     env_params = stepping.check_params(env, env_params)
     if max_steps is None:
-        limit = getattr(env_params, "max_steps_in_episode", None)
-        if limit is None:
-            raise SettingError("max_steps must be given: the environment has no max_steps_in_episode")
+        limit = getattr(env_params, "max_steps_in_episode", LARGEST_INT)
         cap = jnp.where(jnp.asarray(limit) >= LARGEST_INT, MOST_STEPS, limit)
     else:
         check_int(max_steps, "max_steps", ge=1)

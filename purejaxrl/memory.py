@@ -86,7 +86,7 @@ class Transformer(nn.Module):
     @nn.compact
     def __call__(self, carry: TransformerCarry, x: Array, first: Array) -> tuple[TransformerCarry, Array]:
         steps = len(first)
-        time, source_time = jnp.arange(steps), jnp.arange(-self.window, steps)
+        time, source_time = jnp.arange(steps, dtype=jnp.int32), jnp.arange(-self.window, steps, dtype=jnp.int32)
         start = jax.lax.cummax(jnp.where(first, time, -carry.length))  # [L], where each step's episode begins
         distance = time[:, None] - source_time
         visible = (distance >= 0) & (distance <= self.window) & (source_time >= start[:, None])

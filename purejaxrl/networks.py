@@ -98,6 +98,21 @@ def _product(x: Array | OneHot, kernel: Array) -> Array:
     return kernel[x.index] if isinstance(x, OneHot) else x @ kernel
 
 
+def check_actor_critic(found: Any, heads: int, *, masked: bool) -> None:
+    """Raise :class:`SettingError` unless what ``algo.network`` returns, as shapes, is a policy and `heads` values."""
+    if not isinstance(found, tuple) or len(found) != 2 or not hasattr(found[1], "shape"):
+        raise SettingError(f"algo.network must return (distribution, values), got {shown(found)}")
+    policy, value = found
+    needed = ("sample", "mode", "log_prob", "entropy", *["masked"] * masked)
+    if missing := [name for name in needed if not callable(getattr(policy, name, None))]:
+        raise SettingError(
+            "algo.network must return (distribution, values) with a distribution such as distributions.Categorical, "
+            f"got a {type(policy).__name__}, which has no {', '.join(missing)}"
+        )
+    if value.shape != (heads,):
+        raise SettingError(f"algo.network must return values of shape ({heads},) here, got {value.shape}")
+
+
 def init(network: Any, key: Array, *inputs: Any) -> Any:
     """``network.init(key, *inputs)``, but for the weights of all :class:`Dense` layers, which are drawn together.
 

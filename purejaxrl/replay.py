@@ -131,8 +131,8 @@ def add(replay: Replay, batch: Transition) -> tuple[Replay, Array, Array]:
     """
     (size, num_envs), (steps, _) = replay.holds_step.shape, batch.reward.shape
     done = batch.terminated | batch.truncated
-    env, ends_before = jnp.arange(num_envs), jnp.cumsum(done, 0) - done
-    slot = (replay.head + jnp.arange(steps)[:, None] + ends_before) % size
+    env, ends_before = jnp.arange(num_envs), jnp.cumsum(done, 0, dtype=jnp.int32) - done
+    slot = (replay.head + jnp.arange(steps, dtype=jnp.int32)[:, None] + ends_before) % size
     # After an episode's end comes its final observation; after the newest step too, until the next rollout writes it.
     after = jnp.where(done.at[-1].set(True), (slot + 1) % size, size)
     frame, step, next_frame = _split(batch)
@@ -141,7 +141,7 @@ def add(replay: Replay, batch: Transition) -> tuple[Replay, Array, Array]:
         return buffer.at[where, env].set(values.astype(buffer.dtype), mode="drop")
 
     frames = jax.tree.map(lambda buffer, x, y: write(write(buffer, x, slot), y, after), replay.frame, frame, next_frame)
-    taken = steps + done.sum(0)
+    taken = steps + done.sum(0, dtype=jnp.int32)
     replay = Replay(
         frame=frames,
         step=jax.tree.map(lambda buffer, x: write(buffer, x, slot), replay.step, step),

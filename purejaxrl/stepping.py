@@ -23,9 +23,7 @@ def step(
 
     Actions for a Box are clipped to its bounds, as gymnasium's ClipAction does.
     """
-    space = env.action_space(env_params)
-    if hasattr(space, "low"):
-        action = jnp.clip(action, space.low, space.high)
+    action = clipped(env.action_space(env_params), action)
     obs, state, reward, terminated, _ = env.step_env(key, state, action, env_params)
     truncated = env.is_truncated(state, env_params)
     return obs, state, jnp.asarray(reward, jnp.float32), jnp.asarray(terminated, bool), jnp.asarray(truncated, bool)
@@ -36,6 +34,11 @@ def reset(env: Any, env_params: Any, key: Array) -> tuple[PyTree, PyTree]:
     obs, state = jax.tree.map(jnp.asarray, env.reset_env(key, env_params))
     like = jax.eval_shape(lambda: step(env, env_params, key, state, random_action(env, env_params, key))[:2])
     return jax.tree.map(lambda x, leaf: x if is_key(leaf) else x.astype(leaf.dtype), (obs, state), like)
+
+
+def clipped(space: Any, action: Array) -> Array:
+    """The action as an environment takes it: a Box's within its bounds."""
+    return jnp.clip(action, space.low, space.high) if hasattr(space, "low") else action
 
 
 def renew_keys(key: Array, state: PyTree) -> PyTree:
@@ -61,7 +64,7 @@ def renew_keys(key: Array, state: PyTree) -> PyTree:
 def random_action(env: Any, env_params: Any, key: Array, mask: Array | None = None) -> Array:
     """A uniform action of one env, of those that `mask` allows (see :func:`action_mask`).
 
-    Where a Box has no bound, a standard normal clipped to what bounds there are.
+    Where a Box has one bound, exponentially far from it, and where it has none, a standard normal, as gymnasium's.
     """
     space = env.action_space(env_params)
     if mask is not None:
@@ -74,7 +77,9 @@ def random_action(env: Any, env_params: Any, key: Array, mask: Array | None = No
     bounded = jnp.isfinite(low) & jnp.isfinite(high)
     uniform = jax.random.uniform(key, space.shape)
     inside = jnp.where(bounded, low, 0.0) + uniform * jnp.where(bounded, high - low, 1.0)
-    return jnp.where(bounded, inside, jnp.clip(jax.random.normal(key, space.shape), low, high))
+    far = jax.random.exponential(key, space.shape)
+    beyond = jnp.where(jnp.isfinite(high), high - far, jax.random.normal(key, space.shape))
+    return jnp.where(bounded, inside, jnp.where(jnp.isfinite(low), low + far, beyond))
 
 
 def action_mask(env: Any, env_params: Any, state: PyTree) -> Array | None:

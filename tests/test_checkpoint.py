@@ -47,6 +47,15 @@ def test_numpy_leaves_keep_their_64_bits(tmp_path):
     same(purejaxrl.restore(tmp_path / "state", like=tree), tree)
 
 
+def test_what_has_64_bits_is_not_narrowed(tmp_path):
+    tree = {"steps": 2**40 + 7, "mean": 0.1, "scalar": np.int64(2**33)}
+    purejaxrl.save(tmp_path / "state", tree)
+    shapes = {"steps": np.int64, "mean": np.float64, "scalar": np.int64}
+    shapes = {name: jax.ShapeDtypeStruct((), dtype) for name, dtype in shapes.items()}
+    for like in (tree, shapes):
+        assert purejaxrl.restore(tmp_path / "state", like=like) == tree
+
+
 def test_relative_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     purejaxrl.save("state", TREE)

@@ -62,6 +62,18 @@ def test_what_has_no_limit_ends_all_the_same(monkeypatch):
     assert not found.finished.any()
 
 
+def test_an_environment_may_know_no_limit(monkeypatch):
+    class Limitless(probes.Probe):
+        default_params = probes.State(0, 0)  # whatever it is, it has no max_steps_in_episode
+
+        def is_truncated(self, state, params):
+            return jnp.zeros((), bool)
+
+    monkeypatch.setattr(evaluation, "MOST_STEPS", 9)
+    found = purejaxrl.evaluate(Limitless(), LEARNER, trained(Limitless()), jax.random.key(1), 3)
+    assert found.episode_length.tolist() == [9] * 3
+
+
 def test_time_limits_end_an_episode():
     found = purejaxrl.evaluate(probes.TimeLimited(), LEARNER, trained(probes.TimeLimited()), jax.random.key(1), 3)
     assert found.episode_length.tolist() == [5] * 3
@@ -137,6 +149,16 @@ def test_a_policy_keeps_to_its_mask():
             policy.init(jax.random.key(0)), jax.random.key(0), jnp.zeros((10, 5)), True, jnp.arange(3) == allowed
         )
         assert action == allowed
+
+
+def test_a_policy_keeps_to_its_bounds():
+    """As the environment did in training, which clips what a Gaussian draws."""
+    train = learners.bind(probes.Target(), learners.make("ppo"))
+    policy = evaluation.policy(train, jax.jit(train.init)(jax.random.key(0)), greedy=False)
+    keys, obs = jax.random.split(jax.random.key(1), 200), jnp.zeros(1)
+    draws = jax.vmap(lambda key: policy.act(policy.init(key), key, obs, True)[1])(keys)
+    assert jnp.abs(draws).max() == 1
+    assert (jnp.abs(draws) < 1).any()
 
 
 def test_a_policy_is_of_one_seed():

@@ -12,7 +12,7 @@ import probes
 import pytest
 
 import purejaxrl
-from purejaxrl import memory, networks
+from purejaxrl import algos, discovery, memory, networks
 from purejaxrl.algos import PPO, PQN
 from purejaxrl.distributions import Categorical
 from purejaxrl.types import Transition
@@ -161,3 +161,14 @@ def test_samples_are_steps_or_whole_envs():
     np.testing.assert_array_equal(plain[:, 0], range(6))
     whole = memory.samples(make("gru")[0], rollout).obs
     np.testing.assert_array_equal(whole[..., 0], [[0, 2, 4], [1, 3, 5]])
+
+
+@pytest.mark.parametrize("name", sorted({*learners.VARIANTS, *discovery.names(algos)}))
+def test_traces_with_64_bits(name):
+    """Where a user has set jax_enable_x64, counters keep their dtypes."""
+    env = probes.ContinuousEndings() if learners.is_continuous(name) else probes.Endings()
+    jax.config.update("jax_enable_x64", True)
+    try:
+        jax.eval_shape(learners.bind(env, learners.make(name)), jax.random.key(0))
+    finally:
+        jax.config.update("jax_enable_x64", False)

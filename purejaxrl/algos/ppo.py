@@ -130,12 +130,11 @@ class PPO(struct.PyTreeNode):
         types.check_minibatches(
             self.num_minibatches, "algo.num_minibatches", spec, whole_envs=memory.has_memory(network)
         )
-        found = memory.output_shapes(network, spec)
-        value = found[1] if isinstance(found, tuple) and len(found) == 2 else None
-        if value is None:
-            raise SettingError(f"algo.network must return (distribution, values), got {types.shown(found)}")
-        if value.shape != (heads,):
-            raise SettingError(f"algo.network must return values of shape ({heads},) here, got {value.shape}")
+        if self.normalise_advantage and spec.num_envs * spec.num_steps < 2 * self.num_minibatches:
+            why = "leaves one sample in each, whose normalised advantage is 0"
+            raise SettingError(f"algo.num_minibatches {why}: lower it, or set algo.normalise_advantage to False")
+        masked = getattr(spec.transition, "mask", None) is not None
+        networks.check_actor_critic(memory.output_shapes(network, spec), heads, masked=masked)
 
     def init(self, key: Array, spec: Spec) -> PPOState:
         network, obs = self._network(spec), spec.example_obs()
@@ -250,4 +249,4 @@ class PPO(struct.PyTreeNode):
         return optax.chain(optax.clip_by_global_norm(self.max_grad_norm), optax.adam(learning_rate, eps=1e-5))
 
     def _standardised(self, state: PPOState, obs: PyTree) -> PyTree:
-        return moments.standardise(state.obs_moments, obs, clip=10.0) if self.normalise_obs else obs
+        return obs if state.obs_moments is None else moments.standardise(state.obs_moments, obs, clip=10.0)

@@ -184,7 +184,7 @@ class SAC(struct.PyTreeNode):
         with jax.named_scope("gradient"):
             critic_grads, (q_loss, q_mean) = _grad(critic_loss, critic_params)
             actor_grads, (actor_loss_value, log_prob) = _grad(actor_loss, actor_params)
-        entropy = -jnp.mean(log_prob)
+        entropy = -jnp.mean(log_prob, dtype=jnp.float32)
         alpha_grad = (entropy - bounds[0].size * self.target_entropy) * self.auto_alpha
         params, grads = (actor_params, critic_params, log_alpha), (actor_grads, critic_grads, alpha_grad)
         with jax.named_scope("optimiser"):

@@ -2,6 +2,7 @@
 
 import warnings
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -228,6 +229,38 @@ def test_own_loss_and_own_network():
     assert result.state.learner.params["w"].shape == (1, 2)
     with pytest.raises(SettingError, match=r"algo.network must return values of shape \(2,\) here, got \(1,\)"):
         purejaxrl.make_train(probes.RewardFromObs(), learner, bonus=Counts(), num_envs=4, total_steps=64)
+
+
+class Logits(nn.Module):
+    """The likeliest mistake: logits, not what they are of."""
+
+    @nn.compact
+    def __call__(self, obs):
+        return nn.Dense(2)(obs), nn.Dense(1)(obs)
+
+
+def test_what_a_network_returns_is_looked_at():
+    with pytest.raises(SettingError, match=r"a distribution such as .* no sample, mode, log_prob, entropy$"):
+        purejaxrl.make_train(probes.RewardFromObs(), PPO(network=Logits()), num_envs=4, total_steps=512)
+    with pytest.raises(SettingError, match=r"no sample, mode, log_prob, entropy, masked"):
+        purejaxrl.make_train(probes.Clock(), PPO(network=Logits()), num_envs=4, total_steps=512)
+
+
+def test_minibatches_of_one_sample_are_refused():
+    """Their normalised advantage is 0, whatever happens."""
+    with pytest.raises(SettingError, match=r"algo.num_minibatches leaves one sample in each"):
+        purejaxrl.make_train(probes.Clock(), PPO(num_steps=4, num_minibatches=4), num_envs=1, total_steps=64)
+    learner = PPO(num_steps=4, num_minibatches=4, normalise_advantage=False)
+    purejaxrl.make_train(probes.Clock(), learner, num_envs=1, total_steps=64)
+
+
+def test_the_state_knows_whether_observations_are_standardised():
+    """Whatever the settings that it is played with."""
+    env, learner = probes.RewardFromObs(), PPO(num_steps=4, num_minibatches=2, normalise_obs=True)
+    train = purejaxrl.make_train(env, learner, num_envs=4, total_steps=64)
+    state, obs = jax.jit(train)(jax.random.key(0)).state.learner, jnp.array([[3.0]])
+    act = lambda learner: learner.act(state, (), jax.random.key(0), obs, jnp.ones(1, bool), None)[2]["value"]  # noqa: E731
+    np.testing.assert_array_equal(act(PPO()), act(learner))
 
 
 def test_an_action_space_that_does_not_fit_is_refused():

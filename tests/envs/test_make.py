@@ -7,6 +7,7 @@ import learners
 import numpy as np
 import probes
 import pytest
+from gymnax.environments import spaces
 
 import purejaxrl
 from purejaxrl import envs, stepping
@@ -145,3 +146,19 @@ def test_random_actions_cover_their_space():
         jax.random.split(jax.random.key(0), 2000)
     )
     np.testing.assert_allclose(np.bincount(masked, minlength=3) / 2000, [0, 0.5, 0.5], atol=0.05)
+
+
+def test_random_actions_of_boxes_that_have_one_bound_or_none():
+    """Exponentially far from the bound, with mean 1; else standard normal."""
+
+    class Half(probes.Probe):
+        def action_space(self, params=None):
+            inf = jnp.inf
+            return spaces.Box(jnp.array([5.0, -inf, -inf]), jnp.array([inf, -2.0, inf]), (3,))
+
+    draw = jax.vmap(lambda key: stepping.random_action(Half(), None, key))
+    draws = np.asarray(draw(jax.random.split(jax.random.key(0), 4000)))
+    assert draws[:, 0].min() >= 5
+    assert draws[:, 1].max() <= -2
+    np.testing.assert_allclose(draws.mean(0), [6, -3, 0], atol=0.08)
+    np.testing.assert_allclose(draws.std(0), [1, 1, 1], atol=0.08)
