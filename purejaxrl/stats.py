@@ -61,7 +61,7 @@ def stratified_iqm_interval(scores: np.ndarray, *, level: float = 0.95, resample
     return float(means[0]), *(float(bound) for bound in np.percentile(means[1:], [tail, 100 - tail]))
 
 
-def wilson_interval(successes: int, trials: int, *, z: float = 1.959964) -> tuple[float, float]:
+def wilson_interval(successes: float, trials: float, *, z: float = 1.959964) -> tuple[float, float]:
     """Bounds of a success rate (Wilson 1927, doi:10.1080/01621459.1927.10502953); `z` is the normal's quantile."""
     rate = successes / trials
     centre = rate + z**2 / (2 * trials)

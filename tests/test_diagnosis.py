@@ -1,15 +1,17 @@
 """A diagnosis of environments whose answers are known: exactly, in closed form, or by how they are made."""
 
 import dataclasses
+import errno
 import functools
 import json
 import types
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from commands import main
-from probes import Clock, ConstantReward, Endings, Probe, Recall, RewardFromObsAndAction
+from probes import Clock, ConstantReward, Endings, Probe, Recall, RewardFromObsAndAction, State
 
 import purejaxrl
 from purejaxrl import diagnosis, envs
@@ -34,7 +36,7 @@ class BrokenReward(Probe):
     limit = 8
 
     def reward(self, state, action):
-        return jax.numpy.where(state.time % 2 == 0, jax.numpy.nan, 0.0)
+        return jnp.where(state.time % 2 == 0, jnp.nan, 0.0)
 
 
 class Endless(Probe):
@@ -43,7 +45,65 @@ class Endless(Probe):
     limit = LARGEST_INT
 
     def reward(self, state, action):
-        return jax.numpy.zeros(())
+        return jnp.zeros(())
+
+
+class Deadly(Probe):
+    """Shows a clock twice. Action 1 costs .01, the 20th in a row pays 10; action 0 costs 1 and ends it."""
+
+    def step_env(self, key, state, action, params):
+        state = State(state.time + 1, state.x + 1)
+        there = (state.x >= 20) & (action == 1)
+        reward = jnp.where(action == 0, -1.0, jnp.where(there, 10.0, -0.01))
+        return self.obs(state), state, reward, (action == 0) | there, {}
+
+    def obs(self, state):
+        return jnp.stack([state.x / 20, 1 - state.x / 20]).astype(jnp.float32)
+
+
+class Bandit(Probe):
+    """One step: 1 with probability .6 or .4. Of the reward's variance .01 / .25 is the action's."""
+
+    limit = 1
+
+    def step_env(self, key, state, action, params):
+        state = State(state.time + 1, state.x)
+        return self.obs(state), state, (jax.random.uniform(key) < 0.4 + 0.2 * action) * 1.0, jnp.ones((), bool), {}
+
+
+class Repeat(Probe):
+    """Pays 1 for the ninth equal action in a row, within 16 steps."""
+
+    limit = 16
+
+    def step_env(self, key, state, action, params):
+        sign = 2.0 * action - 1
+        state = State(state.time + 1, jnp.where(jnp.sign(state.x) == sign, state.x + sign, sign))
+        there = jnp.abs(state.x) >= 9
+        return self.obs(state), state, there * 1.0, there, {}
+
+
+class Late(Probe):
+    """Pays 1 and ends, at 1 to 600 steps from the start: half of the time within 300. What is left is shown."""
+
+    def start(self, key):
+        return jnp.ceil(600 * jax.random.uniform(key, minval=1e-3))
+
+    def step_env(self, key, state, action, params):
+        state = State(state.time + 1, state.x - 1)
+        return self.obs(state), state, (state.x <= 0) * 1.0, state.x <= 0, {}
+
+
+class Scales(Probe):
+    """Four numbers: one constant and large, one that hardly varies, a good one, and one that is not there."""
+
+    limit = 8
+
+    def start(self, key):
+        return jax.random.normal(key)
+
+    def obs(self, state):
+        return jnp.stack([jnp.float32(1e4), 1e-3 * state.x, state.x, jnp.float32(jnp.nan)])
 
 
 def made(env_id, **settings):
@@ -73,14 +133,19 @@ MAKERS = {
     "tv": noisy_tv,
     "broken": probe(BrokenReward),
     "endless": probe(Endless),
+    "deadly": probe(Deadly),
+    "bandit": probe(Bandit),
+    "repeat": probe(Repeat),
+    "late": probe(Late),
+    "scales": probe(Scales),
 }
+STEPS = {"pendulum": 224, "bandit": 512, "late": 200, "deadly": 512}
 
 
 @functools.cache
 def diagnosed(name):
     env, env_params = MAKERS[name]()
-    steps = 224 if name == "pendulum" else 96
-    return diagnose(env, env_params, num_envs=16, num_steps=steps, train=False, opening=f"--env {name}")
+    return diagnose(env, env_params, num_envs=16, num_steps=STEPS.get(name, 96), train=False, opening=f"--env {name}")
 
 
 def value(name, *fields):
@@ -118,7 +183,7 @@ def test_deepsea_pays_no_untrained_policy():
     assert value("deepsea", "randomness", "aliasing", "any").value == 0
     assert found.randomness.pairs > 1000
     assert value("deepsea", "prediction", "reward").observation.value > 0.6  # another action is right in each cell
-    assert value("deepsea", "prediction", "termination").observation.value > 0.99
+    assert value("deepsea", "prediction", "termination").observation.value > 0.95
     assert "--env deepsea --num-envs 16" in diagnosed("deepsea").command
     assert "--bonus noveld" in diagnosed("deepsea").command
     assert "--bonus counts" in diagnosed("deepsea").alternatives[0][1]
@@ -186,7 +251,10 @@ def test_noise_is_what_the_transition_table_says():
 def test_rewards_that_never_differ_have_no_r2():
     found = diagnosed("constant").findings
     assert set(found.prediction.values()) == {None}  # every step terminates, too
-    assert found.signal.kind == "dense"
+    assert found.signal.kind == "constant"
+    text = " ".join(some.text for some in diagnosed("constant").advice)
+    assert "the reward was always 1, and every episode paid the same" in text
+    assert "above 0" not in text
 
 
 def test_a_reward_that_is_seen_is_predicted():
@@ -221,11 +289,65 @@ def test_rewards_that_are_not_finite_are_said_and_nothing_else_of_rewards():
     found = diagnosed("broken")
     steps = sum(row.steps for row in found.findings.rewards)
     assert found.findings.signal.nonfinite == steps / 2
+    assert found.findings.signal.kind == "unknown"
+    assert np.isnan(found.findings.signal.distance)
+    assert "[bold]Once that is repaired start with[/bold]" in [*pages.shown(found)]
     assert found.findings.randomness.noise["reward"].value == 0  # NaN again is no other outcome
     assert found.advice[0].topic == "broken"
     assert "rewards were not finite" in found.advice[0].text
     assert not {"rewards", "noise"} & set(topics("broken"))
     assert "--bonus" not in found.command
+
+
+def test_a_clock_is_no_prediction():
+    """Both numbers change by the same amount at each step, so that there is nothing to explain, and nothing hidden."""
+    found = diagnosed("deadly").findings
+    assert found.prediction["observation"] is None
+    assert found.prediction["reward"] is not None
+    assert abs(found.prediction["reward"].shuffled) < 0.1
+    assert found.randomness.pairs > 0.9 * sum(row.steps for row in found.rewards)
+    assert not {"memory", "aliasing"} & set(topics("deadly"))
+
+
+def test_a_weak_signal_is_no_noise():
+    """R² can be .04 at most, and is surely above 0: a bandit needs no bonus."""
+    reward = value("bandit", "prediction", "reward")
+    assert 0.02 < reward.observation.low < reward.observation.value < 0.06
+    assert value("bandit", "signal", "kind") == "dense"
+    assert "--bonus" not in diagnosed("bandit").command
+    assert "only 4" in " ".join(some.text for some in diagnosed("bandit").advice if some.topic == "prediction")
+
+
+def test_what_an_untrained_network_repeats_is_rare_all_the_same():
+    """Nine in a row, which uniform actions do in 2 · 2⁻⁹ of the starts and some more: less than 5 %."""
+    rows = {row.policy: row.rewarded_episodes for row in diagnosed("repeat").findings.rewards}
+    assert rows["epsilon-greedy"].value > 0.5
+    assert rows["epsilon-greedy"].high - rows["epsilon-greedy"].low > 0.05  # sixteen networks, whatever their episodes
+    assert rows["random"].high < 0.1
+    assert value("repeat", "signal", "kind") == "rare"
+
+
+def test_rewards_that_come_late_are_not_the_few_that_came_soon():
+    signal = value("late", "signal")
+    assert signal.waits  # 200 steps of 300
+    assert 200 < signal.distance < 600
+    assert "by its rate so far about" in " ".join(some.text for some in diagnosed("late").advice)
+    assert all(row.under_way > row.episodes / 10 for row in diagnosed("late").findings.rewards)
+    waits = np.random.default_rng(0).exponential(10.0, 4001)
+    censored = np.minimum(waits, np.random.default_rng(1).exponential(20.0, 4001))
+    median, guessed = findings.median_wait(censored, censored == waits)
+    np.testing.assert_allclose(median, 10 * np.log(2), rtol=0.1)
+    assert not guessed
+    assert findings.median_wait(np.array([3, 1, 2]), np.ones(3, bool)) == (2.0, False)
+    assert findings.median_wait(np.array([4, 9, 9]), np.array([True, False, False])) == (np.log(2) * 22, True)
+
+
+def test_scales():
+    seen = value("scales", "observations")
+    assert (seen.large, seen.small, seen.constant, seen.unnormalised) == ((0,), (1,), (0,), (0, 1))
+    text = " ".join(some.text for some in diagnosed("scales").advice)
+    assert "number 0 is above 10; number 1 is of a standard deviation below 0.03" in text
+    assert "1 of 4 numbers of the observation never changed (0)" in text
 
 
 def test_where_nothing_ends_no_horizon_is_known():
@@ -236,8 +358,8 @@ def test_where_nothing_ends_no_horizon_is_known():
     assert "--algo.gamma" not in found.command
     assert "horizon: not known, no episode ended; no step limit" in [*pages.shown(found)]
     none = np.zeros(4)
-    under_way = findings.Episodes(none, none + 96, none > 0, none, none > 0)
-    assert findings.typical_distance([under_way], "constant", 500) == 500  # not what was played of it
+    under_way = findings.Episodes(none, none, none + 96, none, none > 0, none > 0)
+    assert findings.typical_distance([under_way], "constant", 500) == (500, False)  # not what was played of it
 
 
 def test_a_noisy_tv_is_found_by_its_places():
@@ -284,6 +406,19 @@ def test_estimates():
     np.testing.assert_allclose(placed.sum() / weight.sum(), np.mean(pairs))  # the AUC: Mann & Whitney 1947
 
 
+def test_shares_of_episodes_that_depend_on_each_other():
+    """Wilson's of as many as there are groups where these agree within, of all trials where they are independent."""
+    groups = np.repeat(np.arange(20), 50)
+    alike = findings.clustered(groups % 2 == 0, groups)
+    low, high = alike.low, alike.high
+    np.testing.assert_allclose([low, high], [findings.proportion(10, 20).low, findings.proportion(10, 20).high])
+    coins = np.random.default_rng(0).random(1000) < 0.3
+    one, other = findings.clustered(coins, groups), findings.proportion(coins.sum(), 1000)
+    np.testing.assert_allclose([one.value, one.low, one.high], [other.value, other.low, other.high], atol=0.01)
+    never = findings.clustered(np.zeros(1000), groups)
+    np.testing.assert_allclose(never.high, findings.proportion(0, 20).high)
+
+
 def test_minibatches_of_rare_events_keep_the_mean():
     rows = np.stack([np.arange(1000)] * 2, 1)
     events = np.arange(1000) < 10
@@ -317,7 +452,7 @@ def test_rules_follow_the_numbers():
     plain = diagnosed("cartpole").findings
     flags = lambda found: advice.command("", advice.advise(found)).split()  # noqa: E731
     assert flags(plain) == ["purejaxrl", "train"]
-    assert "--algo.normalise-obs" in flags(changed(plain, observations={"unnormalised": (1,)}))
+    assert "--algo.normalise-obs" in flags(changed(plain, observations={"large": (1,)}))
     far = flags(changed(plain, signal={"distance": 700.0, "kept": 0.99**700, "gamma": 0.5 ** (1 / 700)}))
     assert far[-2:] == ["--algo.gamma", "0.99901"]
     rare = flags(changed(plain, signal={"kind": "rare"}))
@@ -331,9 +466,9 @@ def test_rules_follow_the_numbers():
     assert flags(dataclasses.replace(plain, prediction=plain.prediction | {"reward": lucky})) == flags(plain)
     broken = advice.advise(changed(plain, observations={"nonfinite": 7}))
     assert "check_env" in broken[0].text
-    never = dataclasses.replace(
-        plain, trained=advice.Trained(dict.fromkeys(training.NAMES, 9.0), {"PPO + NovelD": 2.0})
-    )
+    none = tuple(dataclasses.replace(row, first_reward=None) for row in plain.rewards)
+    trained = advice.Trained(dict.fromkeys(training.NAMES, 9.0), {"PPO + NovelD": 2.0})
+    never = dataclasses.replace(plain, rewards=none, trained=trained)
     curves = {name: (4.0,) for name in training.NAMES}
     never = changed(never, signal={"kind": "costs"}, coverage={"found": curves | {"PPO + NovelD": (8.0,)}})
     text = " ".join(some.text for some in advice.advise(never))
@@ -350,6 +485,8 @@ def test_rules_follow_the_numbers():
         (1, None, 0.0, (3.0, 9.0), 0.5, "endings"),
         (2, None, 0.0, (5.0, 5.0), 1.0, "costs"),
         (1, None, 0.0, (5.0, 5.0), 0.0, "constant"),
+        (1, 1, 1.0, (5.0, 5.0), 0.0, "constant"),
+        (1, 1, 1.0, (5.0, 9.0), 1.0, "dense"),
     ],
 )
 def test_kinds_of_rewards(distinct, first, share, lengths, terminated, kind):
@@ -392,6 +529,18 @@ def test_what_was_measured_comes_first(tmp_path, monkeypatch, capsys):
     content = json.loads((tmp_path / "x" / "diagnosis.json").read_text())
     assert content["measured"] == "docs/algos/sac.md"
     assert diagnosed("pendulum").measured == ""
+
+
+def test_what_cannot_be_written_is_shown_all_the_same(tmp_path, monkeypatch, capsys):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(diagnosis, "diagnose", lambda *args, **how: diagnosed("pendulum"))
+    monkeypatch.setattr(pages.runs, "write_json", full)
+    assert main("diagnose", "Pendulum-v1", "--out", tmp_path / "x") == 1
+    shown = capsys.readouterr()
+    assert "Start with" in shown.out
+    assert f"No space left on device: {tmp_path / 'x'}" in shown.err
 
 
 def test_a_diagnosis_that_fails_leaves_no_folder(tmp_path, monkeypatch):

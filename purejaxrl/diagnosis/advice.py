@@ -10,6 +10,8 @@ from typing import NamedTuple
 from purejaxrl.diagnosis.findings import (
     HARDLY,
     LARGE,
+    SHARED,
+    SMALL,
     Coverage,
     Observations,
     Randomness,
@@ -22,7 +24,8 @@ from purejaxrl.diagnosis.training import NAMES
 
 # Gain in R² or AUC from which on a memory is worth its price; much of what is seen next may be of no use.
 HELPS = {"reward": 0.05, "termination": 0.02, "observation": 0.2}
-UNPREDICTABLE = 0.1  # an R² below it
+UNPREDICTABLE = 0.1  # an R² below it,
+NOTHING = 0.01  # and one that is surely no more than this above what shuffled rewards have
 SPREAD = 8  # envs: a gain in fewer may be the luck of one fit
 NOISY = 0.001  # share of steps
 MANY = 100  # episodes that say more than their steps, which depend on each other
@@ -124,13 +127,22 @@ def _most(findings: Findings) -> Rewards:
 
 
 def _never(findings: Findings) -> str:
-    steps, episodes = (sum(getattr(row, name) for row in findings.rewards) for name in ("steps", "episodes"))
-    count, unit = (episodes, "episode") if episodes >= MANY else (steps, "step")
-    what = "the reward was always the same" if findings.signal.kind == "constant" else "only costs were met"
+    steps = sum(row.steps for row in findings.rewards)
+    if findings.signal.kind == "constant":
+        value = findings.signal.values[0][0] + 0.0
+        varies = any(row.returns[0] < row.returns[-1] for row in findings.rewards)
+        paid = "hardly an episode paid more or less than others" if varies else "every episode paid the same"
+        return (
+            f"In {steps:,} steps of untrained policies the reward was always {value:.4g}, and {paid}: nothing tells "
+            "better from worse. Pay for what is new."
+        )
+    random = [row for row in findings.rewards if row.policy != SHARED]  # whose episodes are independent
+    episodes = sum(row.episodes for row in random)
+    count, unit = (episodes, "episodes") if episodes >= MANY else (sum(row.steps for row in random), "steps")
     return (
-        f"In {steps:,} steps of untrained policies no reward was above 0: {what}. None of their {count:,} {unit}s had "
-        f"one, so at most 1 in {count // 3:,} does (95 %), and waiting for ε-greedy or entropy to find it may take for "
-        "ever: pay for what is new."
+        f"In {steps:,} steps of untrained policies no reward was above 0: only costs were met. None of the {count:,} "
+        f"{unit} of random actions, lasting ones too, had one, so at most 1 in {count // 3:,} does (95 %), and waiting "
+        "for ε-greedy or entropy to find it may take for ever: pay for what is new."
     )
 
 
@@ -139,9 +151,14 @@ def _rare(findings: Findings) -> str:
     share = most.rewarded_episodes
     return (
         f"Rewards are rare: {percent(share.value)} of the episodes of {most.policy} actions have one "
-        f"({percent(share.low)} to {percent(share.high)}). PPO alone may find it and lose it again; a bonus finds it "
-        "more often."
+        f"({percent(share.low)} to {percent(share.high)}{_so_far(most)}). PPO alone may find it and lose it again; a "
+        "bonus finds it more often."
     )
+
+
+def _so_far(row: Rewards) -> str:
+    """What to add to a share of episodes of which many had not ended."""
+    return f"; {row.under_way:,} had not ended" if row.under_way > 0.1 * (row.episodes + row.under_way) else ""
 
 
 def _by_chance(findings: Findings) -> bool:
@@ -163,17 +180,30 @@ def _by_chance_text(findings: Findings) -> str:
 
 def _dense(findings: Findings) -> str:
     most = by_steps(findings.rewards)
+    verdict = "no bonus is needed" if _helps(findings) or _hides(findings) else "PPO alone will do"
     return (
         f"Rewards are met without learning anything, in {percent(most.rewarded_episodes.value)} of the episodes of "
-        f"{most.policy} actions: PPO alone will do."
+        f"{most.policy} actions{_so_far(most)}: {verdict}."
     )
 
 
 def _helps(findings: Findings) -> list[str]:
-    """The outcomes that the history predicts better, beyond doubt."""
+    """The outcomes that the history predicts better, beyond doubt: more than two fits differ, and it can."""
     scores = findings.prediction.items()
     sure = lambda score: score.gain.low > 0 and score.envs >= SPREAD  # noqa: E731
-    return [name for name, score in scores if score and sure(score) and score.gain.value > HELPS[name]]
+    better = [name for name, score in scores if score and sure(score) and score.gain.value > HELPS[name]]
+    return [name for name in better if not _is_seen(findings, name)]
+
+
+def _is_seen(findings: Findings, name: str) -> bool:
+    """Whether equal observations and actions have equal outcomes, of most steps: then there is nothing to remember."""
+    randomness, steps = findings.randomness, sum(row.steps for row in findings.rewards)
+    return randomness.pairs > steps / 2 and randomness.aliasing[name].high < NOISY
+
+
+def _hides(findings: Findings) -> bool:
+    """Whether steps that look alike have different outcomes, noise left out."""
+    return findings.randomness.pairs > 0 and findings.randomness.aliasing["any"].low > NOISY
 
 
 def _memory(findings: Findings) -> str:
@@ -183,9 +213,11 @@ def _memory(findings: Findings) -> str:
         assert score is not None
         measure, what = OUTCOMES[name]
         parts.append(f"{what} ({measure} {score.history.value:.2f} instead of {score.observation.value:.2f})")
+    share = findings.randomness.aliasing["any"].value
+    hidden = f", and {percent(share)} of the pairs of steps that look alike are not" if _hides(findings) else ""
     return (
-        f"The last {HISTORY} observations predict more than the present one alone: {' and '.join(parts)}. The policy "
-        "needs a memory."
+        f"The last {HISTORY} observations predict more than the present one alone: {' and '.join(parts)}{hidden}. The "
+        "policy needs a memory."
     )
 
 
@@ -207,7 +239,28 @@ def _broken(findings: Findings) -> str:
 
 def _unpredictable(findings: Findings) -> bool:
     score = findings.prediction["reward"]
-    return score is not None and max(score.history.high, score.observation.high) < UNPREDICTABLE
+    if score is None or max(score.history.high, score.observation.high) >= UNPREDICTABLE:
+        return False
+    return max(score.history.low, score.observation.low) <= max(score.shuffled, 0.0) + NOTHING
+
+
+def _weak(findings: Findings) -> bool:
+    """Whether what is seen predicts the reward, but only a small part of it."""
+    score = findings.prediction["reward"]
+    small = score is not None and max(score.history.high, score.observation.high) < UNPREDICTABLE
+    return small and not _unpredictable(findings)
+
+
+def _weak_text(findings: Findings) -> str:
+    score = findings.prediction["reward"]
+    assert score is not None
+    best = max(score.history.value, score.observation.value)
+    noise = _noise(findings, "reward")
+    why = f"; in {percent(noise)} of the steps it was another one from the same state" if noise > NOISY else ""
+    return (
+        f"What is seen predicts the reward, but only {percent(best)} of its variance{why}: more environments, or "
+        "longer rollouts, average the rest out."
+    )
 
 
 def _unpredictable_text(findings: Findings) -> str:
@@ -234,17 +287,17 @@ def _noisy(findings: Findings) -> str:
 def _flickering(findings: Findings) -> str:
     places = findings.observations.flickering
     return (
-        f"{_count(places, 'number')} of the observation {_are(places)} noise that changes at every step. It looks new "
+        f"Of the observation {_count(places, 'number')} {_are(places)} noise that changes at every step. It looks new "
         "for ever to counts, RE3, NGU, E3B and to NovelD's first visits; RND and CFN lost least to it "
         "(docs/exploration.md, noisy TVs). Better: leave these numbers out."
     )
 
 
 def _unnormalised(findings: Findings) -> str:
-    seen = findings.observations
-    why = f"up to {seen.largest:,.4g}" if seen.largest > LARGE else "so small that a network hardly sees a change"
-    places = seen.unnormalised
-    return f"{_count(places, 'number')} of the observation {_are(places)} far from a scale of 1: {why}."
+    why = {"large": f"above {LARGE:g}", "small": f"of a standard deviation below {SMALL:g}"}
+    parts = {kind: getattr(findings.observations, kind) for kind in why}
+    shown = [f"{_count(places, 'number')} {_are(places)} {why[kind]}" for kind, places in parts.items() if places]
+    return f"The observation is far from a scale of 1: {'; '.join(shown)}."
 
 
 def _constant(findings: Findings) -> str:
@@ -259,8 +312,9 @@ def _constant(findings: Findings) -> str:
 def _far(findings: Findings) -> str:
     signal = findings.signal
     what = "the first reward" if _rewarded(findings) else "an episode's end, where a reward may be,"
+    about = "by its rate so far about " if signal.waits else ""
     return (
-        f"From the start to {what} it is {signal.distance:,.0f} steps, over which γ = 0.99 leaves "
+        f"From the start to {what} it is {about}{signal.distance:,.0f} steps, over which γ = 0.99 leaves "
         f"{percent(signal.kept)}; γ = {_gamma(findings)} leaves half."
     )
 
@@ -301,7 +355,8 @@ def _reaches_text(findings: Findings) -> str:
 def _better(findings: Findings) -> bool:
     """Whether training with the bonus met a reward that no untrained policy did."""
     trained = findings.trained
-    return trained is not None and not _rewarded(findings) and math.isfinite(trained.first_reward[NAMES[1]])
+    never = all(row.first_reward is None for row in findings.rewards)
+    return trained is not None and never and math.isfinite(trained.first_reward[NAMES[1]])
 
 
 def _better_text(findings: Findings) -> str:
@@ -328,7 +383,7 @@ def percent(share: float) -> str:
 
 def _count(places: tuple[int, ...], noun: str) -> str:
     if len(places) <= 4:
-        return f"{noun.capitalize()}{'s' * (len(places) > 1)} {', '.join(map(str, places))}"
+        return f"{noun}{'s' * (len(places) > 1)} {', '.join(map(str, places))}"
     return f"{len(places):,} {noun}s"
 
 
@@ -360,12 +415,9 @@ RULES = (
     Rule("found", _better, _better_text),
     Rule("coverage", lambda f: f.trained is not None, _reaches_text),
     Rule("memory", lambda f: bool(_helps(f)), _memory, lambda f: "--algo.memory gru"),
-    Rule(
-        "aliasing",
-        lambda f: not _helps(f) and f.randomness.pairs > 0 and f.randomness.aliasing["any"].low > NOISY,
-        _aliased,
-    ),
+    Rule("aliasing", lambda f: not _helps(f) and _hides(f), _aliased),
     Rule("prediction", _unpredictable, _unpredictable_text),
+    Rule("prediction", _weak, _weak_text),
     Rule("noise", lambda f: f.randomness.noise["any"].value > NOISY and not f.observations.flickering, _noisy),
     Rule("noise", lambda f: bool(f.observations.flickering), _flickering),
     Rule("scale", lambda f: bool(f.observations.unnormalised), _unnormalised, lambda f: "--algo.normalise-obs"),

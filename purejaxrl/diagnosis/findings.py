@@ -20,7 +20,8 @@ GRADED = 16  # so many different rewards grade what is done, whatever their sign
 POINTS = 60  # of a curve
 HARDLY = 0.5  # observations hardly repeat where a larger share of the steps arrives at a new one
 PARTS = ("reward", "termination", "observation")
-LASTS = "epsilon-z"  # the policy whose actions last
+RANDOM, SHARED = "random", "epsilon-greedy"  # policies: uniform actions, and networks that envs share
+NETWORKS = 16  # of them at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,23 +40,25 @@ class Rewards:
     policy: str
     steps: int  # over all envs
     episodes: int  # that ended
+    under_way: int  # at the end, as long as most that ended
     rewarded_steps: Estimate  # share of the steps with a reward above 0
     rewarded_episodes: Estimate  # share of the episodes with one
     first_reward: int | None  # steps over all envs until the first one; None: never
     steps_to_reward: Estimate  # of one env until it has seen one, on average; NaN where none did
     returns: tuple[float, ...]  # quantiles in steps of 5 %, from the least to the largest
     lengths: tuple[float, ...]
-    terminated: Estimate  # share of the episodes that their own rules ended, no time limit
+    terminated: Estimate  # share of the episodes that ended by their own rules, no time limit
 
 
 @dataclasses.dataclass(frozen=True)
 class Signal:
     """The rewards of all policies together, and how one could learn from them.
 
-    `kind`: "dense" where some are above 0, in at least SEEN_OFTEN of the episodes of a policy that explores step by
-    step, as PPO does; "rare" where some are, less often or to actions that last alone; "graded" where none is, but they
-    take many values, which are not those of the actions alone; "endings" where they do not, but episodes terminate
-    sooner or later; "costs" where neither is so; "constant" where the reward is always the same, too.
+    `kind`: "dense" where some are above 0, in at least SEEN_OFTEN of the episodes of random actions, with which PPO
+    begins; "rare" where some are, less often or to actions that last alone; "graded" where none is, but they take many
+    values, which are not those of the actions alone; "endings" where they do not, but episodes terminate sooner or
+    later; "costs" where neither is so; "constant" where the reward is always the same, too, or, of whatever sign, the
+    reward and what an episode pays; "unknown" where some are not finite.
     """
 
     kind: str
@@ -64,6 +67,7 @@ class Signal:
     nonfinite: int  # rewards that were not finite
     step_limit: int | None
     distance: float  # steps from an episode's start to its first reward, median; else to its end; NaN: neither is known
+    waits: bool  # that reward comes later than what was played of most episodes: the distance is an estimate
     kept: float  # what a discount of .99 leaves of a reward at that distance
     gamma: float  # the discount that leaves half of it
 
@@ -77,11 +81,16 @@ class Observations:
     watched_steps: int
     largest: float  # magnitude
     constant: tuple[int, ...]
-    unnormalised: tuple[int, ...]
+    large: tuple[int, ...]  # that exceed LARGE
+    small: tuple[int, ...]  # that vary, but by less than SMALL
     nonfinite: int  # how many numbers were not finite, over all watched steps
     flickering: tuple[int, ...]  # numbers that differ between half or more of the pairs of steps from one state
     repeats: float  # share of the steps that arrive at an observation which was seen before
     starts: float  # share of the episodes that start with an observation of their own
+
+    @property
+    def unnormalised(self) -> tuple[int, ...]:
+        return tuple(sorted(self.large + self.small))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +127,11 @@ def ratio(numerators: Any, denominators: Any) -> Estimate:
     return Estimate(*(float(number) for number in stats.mean_interval(by_env)))
 
 
+def num_networks(num_envs: int) -> int:
+    """How many untrained networks the envs of ε-greedy have, env e that of number e modulo as many."""
+    return math.gcd(num_envs, NETWORKS)
+
+
 def proportion(successes: Any, trials: Any) -> Estimate:
     """A share of independent trials with Wilson's interval."""
     if trials == 0:
@@ -125,13 +139,31 @@ def proportion(successes: Any, trials: Any) -> Estimate:
     return Estimate(float(successes / trials), *stats.wilson_interval(int(successes), int(trials)))
 
 
+def clustered(successes: np.ndarray, groups: np.ndarray) -> Estimate:
+    """A share of trials that depend on each other within a group.
+
+    Wilson's interval of so many independent trials as vary as much as the groups do: between their number, where all
+    trials end alike, and that of the trials.
+    """
+    trials, found = np.bincount(groups), np.bincount(groups, weights=successes)
+    trials, found = trials[trials > 0], found[trials > 0]
+    count, share = trials.sum(), found.sum() / trials.sum()
+    variance = np.square(found - share * trials).sum() / count**2 * len(trials) / max(len(trials) - 1, 1)
+    if 0 < share < 1:
+        independent = float(np.clip(share * (1 - share) / variance if variance else count, len(trials), count))
+    else:
+        independent = float(len(trials))
+    return Estimate(float(share), *stats.wilson_interval(share * independent, independent))
+
+
 class Episodes(NamedTuple):
     """Of one policy's episodes, each ``[count]``."""
 
+    env: np.ndarray  # which env's it is
     total: np.ndarray  # return
     length: np.ndarray
-    terminated: np.ndarray
     until: np.ndarray  # steps until the first reward above 0, the one that brought it included; 0: none
+    terminated: np.ndarray
     ended: np.ndarray  # bool, or the last steps of an env, whose episode goes on
 
 
@@ -144,21 +176,21 @@ def episodes(played: Any, policy: int) -> Episodes:
         np.asarray(leaf)[:, policy].T for leaf in (played.reward, played.terminated, played.truncated)
     )
     found, under_way = [], []
-    for rewards, ends, dones in zip(reward, terminated, terminated | truncated, strict=True):
+    for env, (rewards, ends, dones) in enumerate(zip(reward, terminated, terminated | truncated, strict=True)):
         start = 0
         for end in np.flatnonzero(dones) + 1:
-            found.append(_episode(rewards[start:end], bool(ends[end - 1]), True))
+            found.append((env, *_episode(rewards[start:end]), bool(ends[end - 1]), True))
             start = end
-        under_way.append(_episode(rewards[start:], False, False))
-    long = np.median([length for _, length, *_ in found]) if found else 1
-    found += [some for some in under_way if some[1] >= long]
+        under_way.append((env, *_episode(rewards[start:]), False, False))
+    some = [Episodes(*episode) for episode in under_way]
+    long = np.median([Episodes(*episode).length for episode in found]) if found else 1
+    found += [episode for episode in some if episode.length >= long]
     return Episodes(*(np.asarray(column) for column in zip(*found, strict=True)))
 
 
-def _episode(reward: np.ndarray, terminated: bool, ended: bool) -> tuple[float, int, bool, int, bool]:
+def _episode(reward: np.ndarray) -> tuple[float, int, int]:
     positive = reward > 0
-    until = int(positive.argmax()) + 1 if positive.any() else 0
-    return float(reward.sum(dtype=float)), len(reward), terminated, until, ended
+    return float(reward.sum(dtype=float)), len(reward), int(positive.argmax()) + 1 if positive.any() else 0
 
 
 def rewards(played: Any, names: Sequence[str]) -> list[Rewards]:
@@ -172,17 +204,20 @@ def _rewards(played: Any, index: int, name: str) -> Rewards:
     some = episodes(played, index)
     found = positive.any(0)
     waited = np.where(found, positive.argmax(0) + 1, num_steps)
+    # Envs that share a network share its habits; random episodes are independent.
+    groups = some.env % num_networks(num_envs) if name == SHARED else np.arange(len(some.env))
     return Rewards(
         policy=name,
         steps=positive.size,
         episodes=int(some.ended.sum()),
+        under_way=int((~some.ended).sum()),
         rewarded_steps=ratio(positive.sum(0), np.full(num_envs, num_steps)),
-        rewarded_episodes=proportion((some.until > 0).sum(), len(some.until)),
+        rewarded_episodes=clustered(some.until > 0, groups),
         first_reward=int(positive.any(1).argmax() + 1) * num_envs if found.any() else None,
         steps_to_reward=ratio(waited, found),  # the mean of a geometric distribution, those that still wait included
         returns=_quantiles(some.total),
         lengths=_quantiles(some.length),
-        terminated=proportion(some.terminated.sum(), len(some.terminated)),
+        terminated=proportion(some.terminated.sum(), some.ended.sum()),
     )
 
 
@@ -196,15 +231,20 @@ def signal(played: Any, rows: Sequence[Rewards], step_limit: int | None) -> Sign
     values, counts = np.unique(reward[np.isfinite(reward)], return_counts=True)
     order = np.argsort(-counts)[:6]
     shares = tuple((float(values[i]), float(counts[i] / reward.size)) for i in order)
-    kind = classify(rows, len(values), len(values) > GRADED and not _of_actions_alone(played))
-    distance = typical_distance([episodes(played, index) for index in range(len(rows))], kind, step_limit)
     nonfinite = int((~np.isfinite(reward)).sum())
-    return Signal(kind, shares, len(values), nonfinite, step_limit, distance, 0.99**distance, 0.5 ** (1 / distance))
+    graded = len(values) > GRADED and not _of_actions_alone(played)
+    kind = "unknown" if nonfinite else classify(rows, len(values), graded)
+    distance, waits = typical_distance([episodes(played, index) for index in range(len(rows))], kind, step_limit)
+    kept, gamma = 0.99**distance, 0.5 ** (1 / distance)
+    return Signal(kind, shares, len(values), nonfinite, step_limit, distance, waits, kept, gamma)
 
 
 def by_steps(rows: Sequence[Rewards]) -> Rewards:
-    """Of the policies that explore step by step the one that meets most rewards."""
-    return max((row for row in rows if row.policy != LASTS), key=lambda row: row.rewarded_episodes.value)
+    """Of the policies the one that explores step by step, as PPO does at first: random actions.
+
+    ε-greedy around an untrained network does what that prefers again and again.
+    """
+    return next(row for row in rows if row.policy == RANDOM)
 
 
 def _of_actions_alone(played: Any) -> bool:
@@ -219,6 +259,8 @@ def _of_actions_alone(played: Any) -> bool:
 
 def classify(rows: Sequence[Rewards], distinct: int, graded: bool) -> str:
     """See :class:`Signal`."""
+    if distinct == 1 and len({total for row in rows for total in row.returns}) == 1:
+        return "constant"
     if any(row.first_reward is not None for row in rows):
         return "dense" if by_steps(rows).rewarded_episodes.value >= SEEN_OFTEN else "rare"
     if graded:
@@ -229,21 +271,37 @@ def classify(rows: Sequence[Rewards], distinct: int, graded: bool) -> str:
     return "costs" if distinct > 1 else "constant"
 
 
-def typical_distance(played: Sequence[Episodes], kind: str, step_limit: int | None) -> float:
+def typical_distance(played: Sequence[Episodes], kind: str, step_limit: int | None) -> tuple[float, bool]:
     """Steps to the first reward in those episodes that have one; 1 where every step is graded; else to the end.
 
-    Where no episode ended that is the limit, and NaN without one.
+    Where no episode ended that is the limit, and NaN without one; NaN, too, where rewards are not known. The second is
+    whether most of those that wait for a reward do so still: see :func:`median_wait`.
     """
-    if kind == "graded":
-        return 1.0
+    if kind in ("graded", "unknown"):
+        return (1.0 if kind == "graded" else math.nan), False
     until, length, ends, ended = (
         np.concatenate([getattr(e, name) for e in played]) for name in ("until", "length", "terminated", "ended")
     )
-    if until.any():
-        return float(np.median(until[until > 0]))
+    if kind in ("dense", "rare"):
+        counts = (until > 0) | ~ended
+        return median_wait(np.where(until > 0, until, length)[counts], (until > 0)[counts])
     if not ended.any():
-        return math.nan if step_limit is None else float(step_limit)
-    return float(np.median(length[ends] if kind == "endings" else length))
+        return (math.nan if step_limit is None else float(step_limit)), False
+    return float(np.median(length[ends] if kind == "endings" else length)), False
+
+
+def median_wait(steps: np.ndarray, met: np.ndarray) -> tuple[float, bool]:
+    """The median of waiting times ``[n]`` of which some go on (Kaplan and Meier 1958, doi:10.2307/2281868).
+
+    Where fewer than half of them are over as long as anything was seen it is what their rate so far would make it, and
+    the second is True.
+    """
+    order = np.lexsort((~met, steps))
+    steps, met = steps[order], met[order]
+    waiting = np.cumprod(1.0 - met / np.arange(len(steps), 0, -1))
+    if waiting[-1] <= 0.5 + 1e-9:
+        return float(steps[np.argmax(waiting <= 0.5 + 1e-9)]), False
+    return float(math.log(2) * steps.sum() / met.sum()), True
 
 
 def observations(played: Any, leaves: Sequence[Any]) -> Observations:
@@ -252,10 +310,11 @@ def observations(played: Any, leaves: Sequence[Any]) -> Observations:
     flat = obs.reshape(-1, obs.shape[-1])
     finite = np.isfinite(flat)
     known = flat if finite.all() else np.where(finite, flat, 0.0)
-    low, high, std = known.min(0), known.max(0), known.std(0)
-    binary = ((known == 0) | (known == 1)).all(0)
+    low, high, std = known.min(0), known.max(0), known.std(0, dtype=float)
     largest = np.maximum(np.abs(low), np.abs(high))
-    varies = low < high
+    varies, whole = low < high, finite.all(0)
+    large = largest > LARGE
+    binary = ((known == 0) | (known == 1)).all(0)
     flicker = np.asarray(played.flicker).sum(0) / np.asarray(played.reward).size
     codes = np.asarray(played.codes["observations"])
     _, _, starts = _starts(played)
@@ -264,8 +323,9 @@ def observations(played: Any, leaves: Sequence[Any]) -> Observations:
         kind=_kind(known, binary, leaves),
         watched_steps=len(flat),
         largest=float(largest.max()),
-        constant=_places(~varies),
-        unnormalised=_places(varies & ~binary & ((largest > LARGE) | (std < SMALL))),
+        constant=_places(~varies & whole),
+        large=_places(large & whole),
+        small=_places(varies & ~binary & ~large & (std < SMALL) & whole),
         nonfinite=int((~finite).sum()),
         flickering=_places(flicker >= 0.5),
         repeats=float(1 - len(np.unique(codes)) / codes.size),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,13 +45,18 @@ def prepare(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingError(f"out: {out} cannot be made: {error.strerror}") from None
+    if not os.access(out, os.W_OK):
+        raise SettingError(f"out: {out} cannot be written; give another one")
 
 
 def write(found: Diagnosis, out: Path) -> None:
     """Fill the folder: ``diagnosis.json`` and ``diagnosis.png``."""
-    runs.write_json(out / FILES[0], found.as_dict() | {"versions": runs.versions()})
-    with files.replacing(out / FILES[1]) as temporary:
-        figure(found).savefig(temporary, format="png", dpi=160)
+    try:
+        runs.write_json(out / FILES[0], found.as_dict() | {"versions": runs.versions()})
+        with files.replacing(out / FILES[1]) as temporary:
+            figure(found).savefig(temporary, format="png", dpi=160)
+    except OSError as error:  # a write's says of no file
+        raise OSError(error.errno, error.strerror, str(out)) from None
 
 
 # --- the terminal -----------------------------------------------------------------------------------------------------
@@ -71,7 +77,9 @@ def shown(found: Diagnosis) -> Iterator[Any]:
     for number, some in enumerate(found.advice, 1):
         yield f"[bold]{number}.[/bold] {some.text}" + (f" [bold]{some.flags}[/bold]" if some.flags else "")
     yield ""
-    yield "[bold]Start with[/bold]" + (f" what was measured there ({found.measured})" if found.measured else "")
+    broken = findings.observations.nonfinite or findings.signal.nonfinite
+    measured = f" what was measured on such environments ({found.measured})" if found.measured else ""
+    yield f"[bold]{'Once that is repaired start' if broken else 'Start'} with[/bold]{measured}"
     yield f"  {found.command}"
     for why, command in found.alternatives:
         yield f"[bold]or[/bold], since {why},"
@@ -85,7 +93,7 @@ def _policies(findings: Findings) -> Table:
     for row in findings.rewards:
         table.add_row(
             row.policy,
-            f"{row.episodes:,}",
+            f"{row.episodes:,}" + (f" + {row.under_way:,} cut" if row.under_way else ""),
             _interval(row.rewarded_episodes, percent),
             NEVER if row.first_reward is None else f"{row.first_reward:,}",
             _spread(row.returns),
@@ -124,15 +132,16 @@ def _prediction(findings: Findings) -> Table:
 
 def _facts(findings: Findings) -> Iterator[str]:
     signal, seen, randomness = findings.signal, findings.observations, findings.randomness
-    values = ", ".join(f"{value:.4g} ({percent(share)})" for value, share in signal.values)
+    values = ", ".join(f"{value + 0.0:.4g} ({percent(share)})" for value, share in signal.values)  # no minus before 0
     more = f" and {signal.distinct - len(signal.values):,} more" if signal.distinct > len(signal.values) else ""
     yield f"rewards: {signal.kind}; {values}{more}"
     limit = "no step limit" if signal.step_limit is None else f"step limit {signal.step_limit:,}"
     if math.isnan(signal.distance):
-        yield f"horizon: not known, no episode ended; {limit}"
+        yield f"horizon: not known, {'since rewards are not' if signal.nonfinite else 'no episode ended'}; {limit}"
     elif signal.distance > 1:
+        about = "about" if signal.waits else "typically"
         yield (
-            f"horizon: typically {signal.distance:,.0f} steps, over which γ = 0.99 leaves {percent(signal.kept)} and "
+            f"horizon: {about} {signal.distance:,.0f} steps, over which γ = 0.99 leaves {percent(signal.kept)} and "
             f"γ = {signal.gamma:.4g} half; {limit}"
         )
     else:
@@ -212,7 +221,7 @@ def _returns(axes: Axes, findings: Findings) -> None:
 def _coverage(axes: Axes, findings: Findings) -> None:
     coverage = findings.coverage
     for name, found in coverage.found.items():
-        style = "-" if name in [row.policy for row in findings.rewards] else "--"
+        style = {"PPO": ":", "PPO + NovelD": "--"}.get(name, "-")  # one may lie on the other
         axes.plot(
             coverage.steps[name], found, style, color=COLOURS[name], linewidth=2.2, label=f"{name}: {found[-1]:,.0f}"
         )

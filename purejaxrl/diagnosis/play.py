@@ -17,12 +17,12 @@ import jax
 import jax.numpy as jnp
 
 from purejaxrl import exploration, hashing, networks, stepping
+from purejaxrl.diagnosis.findings import num_networks
 from purejaxrl.distributions import Categorical, MultiCategorical
 from purejaxrl.resets import FreshResets
 from purejaxrl.types import Array, OneHot, PyTree, SettingError, Spec, is_one_hot
 
 POLICIES = ("random", "epsilon-greedy", "epsilon-z")
-NETWORKS = 4  # untrained ones that the envs of ε-greedy share: one network's habits are no policy's
 EPSILON = 0.1
 ZETA = 2.0  # a random action lasts n steps with probability ∝ n^-2 (Dabney et al. 2021, arXiv:2006.01782)
 KEYS = 8  # of the second step, for equal observations and actions, so that what is rare is neither missed nor all
@@ -184,7 +184,7 @@ def _behaviour(env, env_params, spec: Spec, key: Array, names: tuple[str, ...], 
     space, lanes = env.action_space(env_params), spec.num_envs
     duration_cdf = exploration.durations(ZETA)
     lasts = jnp.arange(lanes) // num_envs == names.index("epsilon-z")
-    greedy = _greedy(space, spec, key) if "epsilon-greedy" in names else None
+    greedy = _greedy(space, spec, key, num_envs) if "epsilon-greedy" in names else None
     around = slice(num_envs, 2 * num_envs)  # ε-greedy is the second
 
     def act(now: _Now, key: Array) -> _Now:
@@ -205,15 +205,19 @@ def _behaviour(env, env_params, spec: Spec, key: Array, names: tuple[str, ...], 
     return act
 
 
-def _greedy(space: Any, spec: Spec, key: Array) -> Callable[[PyTree, Array | None], Array]:
-    """The best actions of untrained networks, int32 ``[num_envs]``: each network's for an equal share of the envs."""
+def _greedy(space: Any, spec: Spec, key: Array, num_envs: int) -> Callable[[PyTree, Array | None], Array]:
+    """The best actions of untrained networks, int32 ``[num_envs]``, each of an equal share of the envs.
+
+    Several, since one network's habits are no policy's; by turns, so that each plays what is held out, too.
+    """
     network = networks.QNetwork(int(space.n))
     init = lambda key: networks.init(network, key, spec.example_obs())  # noqa: E731
-    params = jax.vmap(init)(jax.random.split(key, NETWORKS))
+    params = jax.vmap(init)(jax.random.split(key, num_networks(num_envs)))
 
     def best(obs: PyTree, mask: Array | None) -> Array:
-        shared = jax.tree.map(lambda x: x.reshape(NETWORKS, -1, *x.shape[1:]), networks.bounded(obs))
-        q: Any = jax.vmap(jax.vmap(network.apply, (None, 0)))(params, shared)
+        by_turns = lambda x: x.reshape(-1, num_networks(num_envs), *x.shape[1:])  # noqa: E731
+        each: Any = jax.vmap(jax.vmap(network.apply), (None, 0))
+        q = each(params, jax.tree.map(by_turns, networks.bounded(obs)))
         return jnp.argmax(exploration.masked(q.reshape(-1, q.shape[-1]), mask), -1)
 
     return best

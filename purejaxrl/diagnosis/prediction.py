@@ -52,7 +52,7 @@ class _Data(NamedTuple):
     action: Any  # float32 [..., n]
     age: Any  # int32, steps since the episode's start
     target: Any  # float32 [2, num_steps, lanes, 2]: true and shuffled; reward, standardised, and termination
-    change: Any  # float32 like obs, to the next one, standardised; 0 at an episode's last step
+    change: Any  # float32 like obs, of the numbers whose changes differ, standardised; 0 at an episode's last step
     place: Any  # int32 [2, num_steps, lanes]: true and shuffled, which step's change it is, in num_steps * lanes
 
 
@@ -179,15 +179,18 @@ def _changes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """How observations change until the next step, and which step's change each step has to predict.
 
+    Of the numbers whose changes differ, each by its distance to the mean of what is learned from.
     Shuffled ones come from the same lanes, held out or not, and from steps that do have a next one, as its own does.
     """
     change = np.zeros_like(obs)
     change[:-1] = obs[1:] - obs[:-1]
     going_on = np.concatenate([~done[:-1], np.zeros_like(done[:1])])
-    known = change[going_on & ~held]
+    known = change[going_on & ~held].astype(float)
     if len(known):
-        std = known.std(0)
-        change = np.clip((change - known.mean(0)) / np.where(std > 0, std, 1.0), -CLIP, CLIP)
+        mean, std = known.mean(0), known.std(0)
+        varies = std > 1e-4 * np.maximum(1.0, np.abs(mean))  # a clock's change does by rounding alone
+        change = np.clip((change[..., varies] - mean[varies]) / std[varies], -CLIP, CLIP)
+        change -= change[going_on & ~held].mean(0)  # which clipping moves
     change = np.where(going_on[..., None], change, 0.0).astype(np.float32)
     places = np.arange(done.size, dtype=np.int32).reshape(done.shape)
     shuffled = places.copy()
