@@ -44,7 +44,7 @@ import purejaxrl
 from purejaxrl import evaluation, stats
 from purejaxrl.algos import PPO
 
-STEPS = int(os.environ.get("EXAMPLE_STEPS", 500_000))
+STEPS = int(os.environ.get("EXAMPLE_STEPS", 512_000))
 env, env_params = purejaxrl.make("brax:inverted_pendulum")
 print("observations", env.observation_space(env_params).shape, "actions", env.action_space(env_params))
 

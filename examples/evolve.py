@@ -45,7 +45,7 @@ from evosax.algorithms import SNES
 import purejaxrl
 from purejaxrl.algos import PPO
 
-STEPS = int(os.environ.get("EXAMPLE_STEPS", 30_000))  # of each run
+STEPS = int(os.environ.get("EXAMPLE_STEPS", 30_720))  # of each run
 POPULATION, SEEDS, GENERATIONS = 16, 4, 12
 env, env_params = purejaxrl.make("CartPole-v1")
 

@@ -44,7 +44,7 @@ import purejaxrl
 from purejaxrl import bonuses, discovery, envs
 from purejaxrl.algos import PPO
 
-STEPS = int(os.environ.get("EXAMPLE_STEPS", 100_000))
+STEPS = int(os.environ.get("EXAMPLE_STEPS", 102_400))
 SIZE, SEEDS = 14, 4
 NAMES = discovery.names(bonuses)  # byolexplore, cfn, counts, disagreement, e3b, icm, ngu, noveld, re3, ride, rnd, sofe
 NAMES = [name for name in NAMES if name != "sofe"]  # it shows a bonus to the policy, and pays none itself
@@ -59,7 +59,7 @@ if STEPS < 10_000:  # a test
 # %%
 env, env_params = purejaxrl.make("DeepSea-bsuite", size=SIZE)
 cells = envs.cells(env)
-learner = PPO(num_steps=2 * SIZE, num_minibatches=4, learning_rate=1e-3, ent_coef=0.01)
+learner = PPO(num_steps=32, num_minibatches=4, learning_rate=1e-3, ent_coef=0.01)
 keys = jax.random.split(jax.random.key(0), SEEDS)
 
 

@@ -47,7 +47,7 @@ from purejaxrl.algos import PPO
 from purejaxrl.algos.ppo import ppo_loss
 from purejaxrl.distributions import Categorical
 
-STEPS = int(os.environ.get("EXAMPLE_STEPS", 150_000))
+STEPS = int(os.environ.get("EXAMPLE_STEPS", 153_600))
 env, env_params = purejaxrl.make("CartPole-v1")
 keys = jax.random.split(jax.random.key(0), 8)
 

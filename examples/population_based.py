@@ -47,7 +47,7 @@ from purejaxrl.algos import PPO
 from purejaxrl.bonuses import RND
 from purejaxrl.search import LogUniform
 
-STEPS = int(os.environ.get("EXAMPLE_STEPS", 149_760))  # of each member
+STEPS = int(os.environ.get("EXAMPLE_STEPS", 150_272))  # of each member: 512 of RND's warm-up, and 195 updates of 768
 
 # %% [markdown]
 # ## Train a population
@@ -63,7 +63,7 @@ found = purejaxrl.pbt(
     env_settings={"size": 12},
     num_envs=32,
     total_steps=STEPS,
-    interval=max(STEPS // 15, 768),
+    interval=max((STEPS - 512) // 15, 768),
     members=16,
 )
 found.best().head(5)
@@ -90,7 +90,7 @@ plt.show()
 # %% [markdown]
 # ## Does the schedule matter?
 #
-# It was found on one member of one population, which may have been lucky. So it is replayed on eight fresh seeds,
+# It was found on one member of one population, which may have been lucky. So it is replayed on 32 fresh seeds,
 # beside the same settings held at their geometric mean over time. Settings are numbers, so a run whose settings change
 # at each exchange is one program: `advance` of another learner and bonus on the same state.
 
@@ -102,7 +102,8 @@ def replay(settings, key):
     """Returns of a run with these settings, ``[intervals, 2]``."""
 
     def bind(coef, ent_coef):
-        learner, bonus = PPO(num_steps=24, num_minibatches=4, ent_coef=ent_coef), RND(learning_rate=3e-4, coef=coef)
+        learner = PPO(num_steps=24, num_minibatches=4, ent_coef=ent_coef)
+        bonus = RND(learning_rate=3e-4, coef=coef)
         return purejaxrl.make_train(env, learner, bonus=bonus, env_params=env_params, num_envs=32, total_steps=STEPS)
 
     def interval(state, values):
@@ -116,10 +117,11 @@ settings = schedule.iloc[:: found.interval][["bonus.coef", "algo.ent_coef"]].to_
 constant = np.broadcast_to(np.exp(np.log(settings).mean(axis=0)), settings.shape)
 run = jax.jit(jax.vmap(replay, in_axes=(None, 0)))
 for name, values in (("the schedule", settings), ("constant settings", constant)):
-    returns = np.asarray(run(values, jax.random.split(jax.random.key(1000), 8)))
+    returns = np.asarray(run(values, jax.random.split(jax.random.key(1000), 32)))
     solved = (np.nanmean(returns[:, -20:], axis=1) > 0.9).sum()
-    print(f"{name}: {solved} of 8 seeds solve it, mean return at the end {np.nanmean(returns[:, -20:]):.2f}")
+    print(f"{name}: {solved} of 32 seeds solve it, mean return at the end {np.nanmean(returns[:, -20:]):.2f}")
 
 # %% [markdown]
-# On two CPU cores both end at 0.99, with all eight seeds: what the population has found here is a good weight, and not
-# a schedule. Without the comparison one would have believed in the curve above.
+# On two CPU cores 30 of the 32 seeds solve it with the schedule, and all of them with constant settings: what the
+# population has found here is a good weight, and not a schedule. Without the comparison one would have believed in the
+# curve above.

@@ -48,7 +48,7 @@ from purejaxrl.bonuses import Counts
 from purejaxrl.intrinsic import Weighted
 from purejaxrl.types import number
 
-STEPS = int(os.environ.get("EXAMPLE_STEPS", 120_000))
+STEPS = int(os.environ.get("EXAMPLE_STEPS", 122_880))
 
 # %% [markdown]
 # ## Write it

@@ -50,7 +50,7 @@ from purejaxrl.algos import PPO
 from purejaxrl.bonuses import Counts
 from purejaxrl.envs import drawing
 
-STEPS = int(os.environ.get("EXAMPLE_STEPS", 60_000))
+STEPS = int(os.environ.get("EXAMPLE_STEPS", 61_440))
 
 # %% [markdown]
 # ## Write it
@@ -169,7 +169,7 @@ results = {"PPO alone": run(None), "PPO + counts": run(Counts(coef=0.1, normalis
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.5), layout="constrained")
 for name, result in results.items():
     for number, wind in enumerate((0.0, 0.2, 0.4)):
-        curve = np.nanmean(np.asarray(result.metrics["episode_length"][number]), axis=0)
+        curve = jnp.nanmean(result.metrics["episode_length"][number], axis=0)
         style = "-" if name == "PPO alone" else "--"
         axes[0].plot(result.metrics["env_steps"][0, 0], curve, style, color=f"C{number}", label=f"{name}, wind {wind}")
     axes[1].plot(np.asarray(result.state.visits[2]).mean(0), label=f"{name}, wind 0.4")
