@@ -120,6 +120,8 @@ for name, metrics in found.items():
 axes[0].set(xlabel="environment steps", ylabel="episode return", title="CartPole-v1: mean and 95 % interval, 8 seeds")
 axes[1].set(xlabel="environment steps", ylabel="approximate KL of an update", yscale="log")
 axes[0].legend(fontsize=8)
+for each in axes:
+    each.xaxis.set_major_locator(plt.MaxNLocator(4))
 plt.show()
 
 # %% [markdown]

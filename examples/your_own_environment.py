@@ -174,6 +174,7 @@ for name, result in results.items():
         axes[0].plot(result.metrics["env_steps"][0, 0], curve, style, color=f"C{number}", label=f"{name}, wind {wind}")
     axes[1].plot(np.asarray(result.state.visits[2]).mean(0), label=f"{name}, wind 0.4")
 axes[0].set(xlabel="environment steps", ylabel="steps to the end", title="Mean of 4 seeds; 60 is the time limit")
+axes[0].set_ylim(0, 90)  # the legend above the curves
 axes[1].set(xlabel="place", ylabel="visits", yscale="log", title="How often each place was visited")
 for each in axes:
     each.legend(fontsize=7)
