@@ -157,7 +157,7 @@ def _column(data: pd.DataFrame, name: str) -> np.ndarray:
 
 
 def curves(data: pd.DataFrame, columns: Sequence[str], bins: int = 120) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Columns per seed over environment steps, averaged in at most `bins` equal bins of updates.
+    """Columns per seed over environment steps, averaged in at most `bins` equal bins of updates as by :func:`mean`.
 
     Returns ``(env_steps [bins], values [num_seeds, bins] of each column)``; NaN where a seed has no value in a bin.
     """
@@ -166,5 +166,8 @@ def curves(data: pd.DataFrame, columns: Sequence[str], bins: int = 120) -> tuple
     place = np.searchsorted(edges, updates, side="left") - 1
     table: Any = data  # whose type stubs know no difference between a column and a row
     steps = table["env_steps"].groupby(place).max()
-    wide = table[list(columns)].astype(float).groupby([_column(data, "seed"), place]).mean().unstack()
+    values = table[list(columns)].astype(float)
+    weights = pd.DataFrame({name: _weights(data, name) for name in columns}).where(values.notna(), 0.0)
+    weighted, total = (one.groupby([_column(data, "seed"), place]).sum() for one in (values * weights, weights))
+    wide = (weighted / total.where(total > 0)).unstack()
     return steps.to_numpy(), {name: wide[name].reindex(columns=steps.index).to_numpy(float) for name in columns}

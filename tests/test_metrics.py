@@ -84,6 +84,17 @@ def test_curves_average_in_bins(frame):
     np.testing.assert_array_equal(found["entropy"], [[1.0] * 10 + [np.nan] * 10, [1.0] * 20])
 
 
+def test_curves_weigh_episodes_as_final_returns_do(frame):
+    """But for the last bin's they would end elsewhere; what is no episode's is a mean over updates."""
+    several = frame.assign(num_episodes=frame["update"], entropy=frame["update"])
+    _, found = metrics.curves(several, ["episode_return", "entropy"], bins=10)
+    final = metrics.final_means(several[several["seed"] == 5], "episode_return")[5]
+    assert found["episode_return"][0, -1] == final == (19 * 19 + 20 * 20) / 39
+    assert found["entropy"][0, -1] == 19.5
+    none = several.assign(num_episodes=0)
+    assert np.isnan(metrics.curves(none, ["episode_return"], bins=10)[1]["episode_return"]).all()
+
+
 def test_no_bit_can_change_a_number(frame, tmp_path):
     """Of Parquet's own three changed bits of five read as other numbers."""
     frame = frame.assign(entropy=np.linspace(0, 1, 40), word=["some", "words"] * 20, there=[True, False] * 20)
