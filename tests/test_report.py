@@ -158,19 +158,15 @@ def test_a_population(population_folder, run_folder):
         report.write([run_folder, population_folder])
 
 
-def test_what_a_population_came_to():
-    """Over members where there is one population, else over populations; noise is not progress."""
-    noise = np.random.default_rng(0).normal(size=(500, 1, 8, 2))
-    words = [population_page._better(scores, 0).word for scores in noise]
-    assert words.count("Improved") < 25
-    assert words.count("Got worse") < 25
-    assert population_page._better(noise[0] + [0, 9], 0).word == "Improved"
-    assert population_page._better(noise[0] - [0, 9], 0).word == "Got worse"
-    several = np.repeat(noise[0] + [0, 9], 3, axis=0)
-    several[2, :, 1] -= 30
-    assert population_page._better(several, 0).word == "Not clear"
-    several[..., 0] = math.nan
-    assert population_page._better(several, 0).word == "Ended"
+def test_a_population_says_how_far_it_came_and_not_that_it_helped():
+    """Any training ends higher than it began; copies are no independent members."""
+    scores = np.random.default_rng(0).normal(size=(1, 8, 2)) + np.array([0, 9])
+    several = np.repeat(scores, 3, axis=0)
+    for some in (scores, -scores, several, np.where([True, False], math.nan, several)):
+        said = population_page._reached(some, 0)
+        assert (said.word, said.kind) == ("How far it came", "open")
+        assert "whether copying helped, only a population with fixed settings beside it can tell" in said.text
+    assert population_page._reached(np.full((1, 8, 2), math.nan), 0).word == "No result"
 
 
 def test_a_population_in_which_members_diverged_says_so(population_folder, tmp_path):

@@ -57,7 +57,7 @@ def page(folder: Path) -> pages.Page:
         best=_best_table(found, best),
         legend=lines,
         groups=[
-            pages.Group("Did it help", [score]),
+            pages.Group("How far it came", [score]),
             pages.Group("What the settings became", schedules, which),
             pages.Group("Who learned from whom", [copies], which),
             *inside,
@@ -120,7 +120,7 @@ def _lead(found: Population, plan: dict[str, Any], members: int) -> str:
 def _verdicts(
     found: Population, plan: dict[str, Any], scores: np.ndarray, parents: np.ndarray, lineage: np.ndarray
 ) -> list[Verdict]:
-    verdicts = [_better(scores, lineage[-1]), *_diverged(found, scores.shape[0] * scores.shape[1])]
+    verdicts = [_reached(scores, lineage[-1]), *_diverged(found, scores.shape[0] * scores.shape[1])]
     if not found.complete:
         taken = found.frame["env_steps"].max() / plan["total_steps"]
         verdicts.append(Verdict("Not done", "open", f"{share(taken)} of its steps; the same call goes on."))
@@ -142,8 +142,8 @@ def _verdicts(
     return verdicts
 
 
-def _better(scores: np.ndarray, member: int) -> Verdict:
-    """The best members by the end, compared with the first interval's median."""
+def _reached(scores: np.ndarray, member: int) -> Verdict:
+    """The best members by the end, beside the median of the first interval; no verdict, as copies are alike."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         best, start, end = np.nanmax(scores[..., -1], 1), *(np.nanmedian(scores[..., at], 1) for at in (0, -1))
@@ -151,18 +151,13 @@ def _better(scores: np.ndarray, member: int) -> Verdict:
         return Verdict("No result", "open", "No episode ended in the last interval.", COLOURS[0])
     if len(scores) == 1:
         who, values = f"Member {member} is best: its mean return", [number(one[0]) for one in (best, start, end)]
-        gain = stats.welch_interval(scores[0, :, -1], scores[0, :, 0])  # over members; no test, as copies are alike
     else:
         who = f"The best members of {len(scores)} populations: their mean return"
         values = [interval(*stats.t_interval(one)) for one in (best, start, end)]
-        gain = stats.t_interval(end - start)
     text = f"{who} in the last interval is {values[0]}. The median member's was {values[1]} in the first interval "
-    text += f"and is {values[2]} in the last."
-    if not np.isfinite(start).any():
-        return Verdict("Ended", "open", text, COLOURS[0])
-    _, low, high = gain
-    word, kind = ("Improved", "good") if low > 0 else ("Got worse", "bad") if high < 0 else ("Not clear", "open")
-    return Verdict(word, kind, text, COLOURS[0])
+    text += f"and is {values[2]} in the last. Training alone may do as much: whether copying helped, only a population "
+    text += "with fixed settings beside it can tell."
+    return Verdict("How far it came", "open", text, COLOURS[0])
 
 
 def _diverged(found: Population, members: int) -> list[Verdict]:
