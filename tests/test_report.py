@@ -1,10 +1,12 @@
 """The page of `purejaxrl report`: what it says, and what a browser makes of it."""
 
 import dataclasses
+import json
 import math
 import re
 import shlex
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,7 @@ from scipy.stats import ttest_ind
 import purejaxrl
 from purejaxrl import files, folders, metrics, population_based, report, runs, stats, sweeps
 from purejaxrl.algos import PPO
-from purejaxrl.report import commands, data, figures, numbers, population_page, sweep_page, verdicts
+from purejaxrl.report import commands, data, figures, numbers, pages, population_page, sweep_page, verdicts
 from purejaxrl.search import LogUniform
 from purejaxrl.types import SettingError
 
@@ -74,12 +76,67 @@ def test_a_run(run_folder, capsys):
 
 
 def test_runs_side_by_side(run_folder, tmp_path):
-    two = tmp_path / "two.html"
-    assert main("report", run_folder, run_folder, "--out", two, "--title", "<b>A & B</b>", "--no-films") == 0
+    two, again = tmp_path / "two.html", changed(run_folder, tmp_path / "again")
+    assert main("report", run_folder, again, "--out", two, "--title", "<b>A & B</b>", "--no-films") == 0
     page = text_of(two)
     assert "&lt;b&gt;A &amp; B&lt;/b&gt;" in page
-    assert "PPO + RND (2)" in page
+    assert "PPO + RND (x)" in page
+    assert "PPO + RND (again)" in page
     assert "share of pairs of runs" in page
+
+
+def test_a_run_is_not_compared_with_itself(run_folder, tmp_path):
+    (tmp_path / "link").symlink_to(run_folder)
+    for again in (run_folder, run_folder / ".." / run_folder.name, tmp_path / "link"):
+        with pytest.raises(SettingError, match=rf"runs: {run_folder} stands there twice"):
+            report.write([run_folder, again], tmp_path / "two.html")
+
+
+def test_a_page_that_cannot_be_written_is_refused_at_once(run_folder, tmp_path, monkeypatch):
+    """The default one, too: nothing is read or played before."""
+    monkeypatch.setattr(pages, "make", None)
+    folder = changed(run_folder, tmp_path / "x")
+    (folder / "report.html").mkdir()
+    with pytest.raises(SettingError, match=r"out: .*x/report.html is a folder; name the page"):
+        report.write([folder])
+
+
+def test_runs_of_one_name_are_told_apart_by_what_they_differ_in():
+    def labels(*configs, folders=("a/x", "a/y", "b/x")):
+        return data._labels(configs, [Path(name) for name in folders[: len(configs)]])
+
+    def config(bonus="counts", env=(), **settings):
+        bonus_settings = settings.pop("bonus_settings", {})
+        run = {name: settings.pop(name) for name in ("seed", "total_steps", "num_envs") if name in settings}
+        given = {"env_settings": dict(env), "algo_settings": settings, "bonus_settings": bonus_settings}
+        return runs.Config("DeepSea-bsuite", "ppo", bonus, **run, **given)
+
+    assert labels(config(learning_rate=0.01), config()) == [
+        "PPO + Counts, learning_rate 0.01",
+        f"PPO + Counts, learning_rate {PPO().learning_rate:.4g}",
+    ]
+    coef = {"product": {"rnd": {"learning_rate": 0.5}}}
+    both = labels(config("sofe(counts*rnd)", learning_rate=0.01, bonus_settings=coef), config("sofe(counts*rnd)"))
+    assert both[0] == "PPO + SOFE(Counts * RND), algo.learning_rate 0.01, bonus.product.rnd.learning_rate 0.5"
+    assert labels(config(seed=3), config(total_steps=7), config("none")) == [
+        "PPO + Counts, total_steps 500000, seed 3",
+        "PPO + Counts, total_steps 7, seed 0",
+        "PPO alone",
+    ]
+    several = config(seed=3, total_steps=7, num_envs=9, gamma=0.5)
+    assert labels(config(), several) == ["PPO + Counts (x)", "PPO + Counts (y)"]
+    assert labels(config(), config(), config()) == [
+        "PPO + Counts (x) (a/x)",
+        "PPO + Counts (y)",
+        "PPO + Counts (x) (b/x)",
+    ]
+    assert labels(config(seed=1), config(), config(hidden=[64, 64], seed=1)) == [
+        "PPO + Counts, seed 1 (x) (a/x)",
+        "PPO + Counts, seed 0",
+        "PPO + Counts, seed 1 (x) (b/x)",
+    ]
+    size = {"size": 10, "max_steps_in_episode": 10}
+    assert labels(config(env=size), config(env=size, seed=1), config())[0] == "PPO + Counts on size 10, seed 0"
 
 
 def test_many_runs_and_seeds_stay_small(run_folder, tmp_path):
@@ -99,7 +156,7 @@ def test_many_runs_and_seeds_stay_small(run_folder, tmp_path):
     summary = runs.read_summary(many) | {"final_return_per_seed": [0.5] * 64}
     runs.write_json(many / "summary.json", summary)
     assert report.write([many]).stat().st_size < 5e6
-    page = report.write([run_folder] * 9, tmp_path / "nine.html")
+    page = report.write([changed(run_folder, tmp_path / str(i)) for i in range(9)], tmp_path / "nine.html")
     assert "1 in grey" in text_of(page)
 
 
@@ -310,12 +367,13 @@ def test_runs_on_other_settings_are_on_another_environment(run_folder, tmp_path)
 
     alike = [config(), config(size=8), config(size=8, max_steps_in_episode=8)]
     assert data.same_env(alike)
-    assert data._labels(alike) == ["PPO alone (1)", "PPO alone (2)", "PPO alone (3)"]
+    paths = [Path(name) for name in "abc"]
+    assert data._labels(alike, paths) == ["PPO alone (a)", "PPO alone (b)", "PPO alone (c)"]
     other = [config(), config(size=10, max_steps_in_episode=10)]
     assert not data.same_env(other)
-    assert data._labels(other) == ["PPO alone on size 8", "PPO alone on size 10"]
+    assert data._labels(other, paths[:2]) == ["PPO alone on size 8", "PPO alone on size 10"]
     other.append(config("CartPole-v1"))
-    assert data._labels(other)[1:] == ["PPO alone on DeepSea-bsuite, size 10", "PPO alone on CartPole-v1"]
+    assert data._labels(other, paths)[1:] == ["PPO alone on DeepSea-bsuite, size 10", "PPO alone on CartPole-v1"]
     shorter = changed(run_folder, tmp_path / "x", {"env_settings": {"size": 4, "max_steps_in_episode": 3}})
     text = text_of(report.write([run_folder, shorter], tmp_path / "two.html"))
     assert "The runs are on environments that differ." in text
@@ -519,7 +577,7 @@ def renderers(page):
 
 
 def test_a_browser_draws_a_run_and_its_controls_work(opened, run_folder, tmp_path):
-    page = opened(report.write([run_folder, run_folder], tmp_path / "two.html"))
+    page = opened(report.write([run_folder, changed(run_folder, tmp_path / "again")], tmp_path / "two.html"))
     assert page.locator(".plot canvas").count() >= page.locator(".plot").count()
     before = renderers(page)
     assert before == {
@@ -527,7 +585,7 @@ def test_a_browser_draws_a_run_and_its_controls_work(opened, run_folder, tmp_pat
     }  # fmt: skip
     page.get_by_label("each seed").check()
     page.get_by_label("95 % intervals").uncheck()
-    page.get_by_role("checkbox", name="PPO + RND (2)").focus()
+    page.get_by_role("checkbox", name="PPO + RND (again)").focus()
     page.keyboard.press("Space")
     assert [name for name, shown in renderers(page).items() if shown] == ["0 seeds", "0 mean"]
     page.get_by_role("button", name="reset zoom").click()

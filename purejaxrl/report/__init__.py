@@ -31,20 +31,22 @@ def write(
       progress: where to say what is being played; None: nowhere.
 
     Raises:
-      SettingError: when a folder is of something else or damaged, or `out` cannot be written.
+      SettingError: when a folder is of something else, damaged or named twice, or `out` cannot be written.
       CheckpointError: when an episode is to be played and no checkpoint can be used.
     """
     if not folders:
         raise SettingError("runs: name at least one run's folder")
-    if out is not None and out.is_dir():
+    folders = [Path(folder) for folder in folders]
+    places = [folder.resolve() for folder in folders]
+    if twice := [folder for folder, place in zip(folders, places, strict=True) if places.count(place) > 1]:
+        raise SettingError(f"runs: {twice[0]} stands there twice; name each run once")
+    if out is None:
+        out = (folders[0] if len(folders) == 1 else folders[0].parent) / "report.html"
+    if out.is_dir():
         raise SettingError(f"out: {out} is a folder; name the page, such as {out / 'report.html'}")
-    if out is not None:
+    if folders[0].is_dir():  # else what is wrong is that
         check_new_path(out, "out")
     from purejaxrl.report import pages  # Bokeh takes a second to import
 
-    folders = [Path(folder) for folder in folders]
-    page = pages.make(folders, title, films=films, progress=progress)
-    if out is None:
-        out = (folders[0] if len(folders) == 1 else folders[0].parent) / "report.html"
-    pages.save(page, out)
+    pages.save(pages.make(folders, title, films=films, progress=progress), out)
     return out

@@ -41,6 +41,26 @@ def flags(config: runs.Config, kind: str) -> list[str]:
     return [] if expression is None else _differing(kind, settings, expressions.settings_class(expression)())
 
 
+def settings(config: runs.Config) -> dict[str, Any]:
+    """What a run is trained with, the environment apart, by dotted names; what its config leaves out is the default."""
+    learner, expression = runs.make_learner(config.algo, {}), expressions.parse(config.bonus)
+    found = _dotted("algo", config.algo_settings, learner)
+    if expression is not None:
+        found |= _dotted("bonus", config.bonus_settings, expressions.settings_class(expression)())
+    return found | {name: getattr(config, name) for name in ("total_steps", "num_envs", "seeds", "seed")}
+
+
+def _dotted(prefix: str, settings: Mapping[str, Any], defaults: Any) -> dict[str, Any]:
+    """A component's settings by dotted names, those of its parts too; the defaults are a dataclass."""
+    found = {}
+    for field in dataclasses.fields(defaults):
+        name, default = f"{prefix}.{field.name}", getattr(defaults, field.name)
+        value = settings.get(field.name, {} if dataclasses.is_dataclass(default) else default)
+        is_part = dataclasses.is_dataclass(default) and isinstance(value, Mapping)
+        found |= _dotted(name, value, default) if is_part else {name: value}
+    return found
+
+
 def _env_defaults(config: runs.Config) -> dict[str, Any]:
     """The defaults of an environment's settings, of which some follow from the constructor's arguments that it has."""
     constructor = runs.envs.constructor_settings(config.env)

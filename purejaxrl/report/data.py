@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ MOST = 8  # lines with a colour of their own; the others are grey
 POINTS = 200  # of a curve
 SEED_POINTS = 15_000  # of all seeds' own curves in one figure
 LONGEST = 10_000  # steps of an episode whose best return is computed
+NAMED = 3  # settings in a label at most; beyond that the folder's name is shorter
 # Columns that are no curve: keys, counters, and what never changes again.
 NO_CURVES = ("config_id", "seed", "update", "env_steps", "num_episodes", "nonfinite", "seconds", "rung", "parent")
 
@@ -75,7 +76,10 @@ def read(folders: Sequence[Path]) -> list[Run]:
         files.check_contents(folder)
     configs = [runs.read_config(folder) for folder in folders]
     built, found = [runs.build(config) for config in configs], []
-    for folder, config, parts, label in zip(folders, configs, built, _labels(configs), strict=True):
+    for folder, config, parts, label in zip(folders, configs, built, _labels(configs, folders), strict=True):
+        training = _is_held(folder)
+        if training and not (folder / "summary.json").exists():
+            raise SettingError(f"{folder} has no summary.json yet: it is still training, and writes one as it saves")
         summary = runs.read_summary(folder)
         visits = _visits(folder / "visits.npz", config, parts.cells)
         final, diverged = _final(folder, config, summary), _diverged(config, summary)
@@ -113,8 +117,8 @@ def _differing(configs: Sequence[runs.Config]) -> list[str]:
     ]
 
 
-def _labels(configs: list[runs.Config]) -> list[str]:
-    """Algorithm and bonus, with the environment and its settings where they differ, else numbered."""
+def _labels(configs: Sequence[runs.Config], paths: Sequence[Path]) -> list[str]:
+    """Algorithm and bonus, with the environment's settings and the run's own where they differ, else the folder."""
     names, several, differing = [], len({config.env for config in configs}) > 1, _differing(configs)
     for config in configs:
         learner, bonus = runs.make_learner(config.algo, {}), expressions.parse(config.bonus)
@@ -122,9 +126,35 @@ def _labels(configs: list[runs.Config]) -> list[str]:
         settings = commands.env_settings(config.env, config.env_settings) if differing else {}
         where = [config.env] * several + [f"{key} {settings[key]}" for key in differing if key in settings]
         names.append(f"{name} on {', '.join(where)}" if where else name)
-    return [
-        name if names.count(name) == 1 else f"{name} ({names[: i + 1].count(name)})" for i, name in enumerate(names)
-    ]
+    by_name = {name: [one for one, of in zip(configs, names, strict=True) if of == name] for name in names}
+    names = _marked(names, [_own_settings(one, by_name[name]) for one, name in zip(configs, names, strict=True)])
+    names = _marked(names, [f" ({path.resolve().name})" for path in paths])
+    return _marked(names, [f" ({path})" for path in paths])
+
+
+def _marked(names: Sequence[str], marks: Sequence[str]) -> list[str]:
+    """The names, each that is there several times with its mark."""
+    return [name + mark if names.count(name) > 1 else name for name, mark in zip(names, marks, strict=True)]
+
+
+def _own_settings(config: runs.Config, alike: Sequence[runs.Config]) -> str:
+    """The run's values of those settings in which it and others of its name differ; nothing where these are many."""
+    settings = [commands.settings(one) for one in alike]
+    names = dict.fromkeys(name for one in settings for name in one)
+    first = settings[0]
+    differing = [name for name in names if not all(commands.equal(one.get(name), first.get(name)) for one in settings)]
+    return f", {values_label(commands.settings(config), differing)}" if 0 < len(differing) <= NAMED else ""
+
+
+def values_label(values: Mapping[str, Any], fields: Sequence[str]) -> str:
+    """The values of these fields, each by the last part of its dotted name where that tells them apart."""
+    last = [name.rpartition(".")[2] for name in fields]
+    names = [one if last.count(one) == 1 else name for one, name in zip(last, fields, strict=True)]
+    return ", ".join(f"{shown} {_short(values.get(name))}" for shown, name in zip(names, fields, strict=True))
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _frame(folder: Path) -> Frame:

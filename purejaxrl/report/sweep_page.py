@@ -33,7 +33,7 @@ def page(folder: Path) -> pages.Page:
     objectives = _objectives(plan)
     goal, metric = objectives[0], next(iter(directions(objectives)))
     best, runs = found.best(None, goal), found.scored(goal)
-    labels = [_label(row, found.fields) for row in best.to_dict("records")]
+    labels = [data.values_label(row, found.fields) for row in best.to_dict("records")]
     top = best["config_id"].tolist()
     by_id = dict(list(found.frame.groupby("config_id")))
     scores = {one: of.to_numpy(float) for one, of in runs.groupby("config_id")[metric]}
@@ -115,17 +115,6 @@ def _check(found: Sweep, folder: Path) -> None:
             raise SettingError(f"{path} cannot be used: {error}") from None
     if found.frame.empty or (found.frame["update"] < 1).any():
         raise SettingError(f"{folder} has no results yet, or its parts are damaged: updates count from 1")
-
-
-def _label(row: Any, fields: list[str]) -> str:
-    """The values that a configuration differs in."""
-    last = [name.rpartition(".")[2] for name in fields]
-    names = [one if last.count(one) == 1 else name for one, name in zip(last, fields, strict=True)]
-    return ", ".join(f"{shown} {_short(row[name])}" for shown, name in zip(names, fields, strict=True))
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _lead(found: Sweep, best: Any, plan: dict[str, Any], objectives: list[str]) -> str:
