@@ -282,10 +282,36 @@ def test_a_verdict_goes_by_threshold_or_start():
 
 def test_one_seed_neither_learned_nor_got_worse():
     """What learns nothing ends higher or lower than it began, by chance."""
-    for final, word in ((1.0, "Higher"), (-1.0, "Lower"), (1e-4, "Did not learn")):
+    for final, word in ((1.0, "Higher"), (-1.0, "Lower"), (1e-4, "Higher"), (0.0, "Did not learn")):
         assert verdicts._word(np.array([final]), np.zeros(1), None)[0] == word
         assert verdicts._word(np.array([final]), np.zeros(1), 2.0)[0] == word
         assert verdicts._word(np.array([final, math.nan]), np.zeros(2), None)[0] == word
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1e-3, 0.0), (1.0, 1e5), (1.0, -1e5)])
+def test_what_was_learned_may_be_small_beside_one_or_beside_the_return(scale, offset):
+    low, high = np.array([0.0, 0.1, 0.0]), np.array([0.9, 1.0, 0.95])
+    assert verdicts._word(scale * high + offset, scale * low + offset, None)[0] == "Learned"
+    rounded = np.array([1e6, 1e6, 1e6], np.float32)
+    assert verdicts._word(np.nextafter(rounded, np.float32(2e6)), rounded, None)[0] == "Did not learn"
+
+
+def judged(run_folder, folder, start, final):
+    """What is said of a run by the returns that its seeds began and ended with."""
+    (found,) = data.read([changed(run_folder, folder, final_return_per_seed=final)])
+    found.frame["num_episodes"] = 1
+    found.frame["episode_return"] = np.where(found.frame["update"] == 1, start, 0.0)
+    return verdicts.learned(found, data.series(["x"], [found.frame], [found.final])[0]).text
+
+
+def test_a_change_and_an_interval_are_shown_with_the_digits_that_they_need(run_folder, tmp_path):
+    text = judged(run_folder, tmp_path / "near", -1000.4, [-999.7, -999.6])
+    assert (
+        "went from −1,000.4 in the first tenth of the training to −999.7 [−1,000.3, −999.0] in the last (95 %" in text
+    )
+    text = judged(run_folder, tmp_path / "same", 1.0, [5.0, 5.0])
+    assert "from 1 in the first tenth of the training to 5 in the last." in text
+    assert "interval" not in text
 
 
 @pytest.mark.parametrize("num_seeds", [2, 3, 5])
@@ -533,6 +559,72 @@ def test_memory_is_shown_where_it_is_known():
 
 @pytest.fixture(scope="module")
 def browser():
+    assert numbers.interval(100.0, 99.98, 100.02) == "100.00 [99.98, 100.02]"
+    assert numbers.interval(-1000.0, -1000.2, -999.8) == "−1,000.0 [−1,000.2, −999.8]"
+    assert numbers.interval(2.0, 2.0, 2.0 + 1e-9) == "2"
+
+
+def pointed_at(item):
+    """What the figure's tools show beside the pointer."""
+    return re.findall(r'"tooltips": "(.*?)</div>"', json.dumps(item, default=str))
+
+
+def test_one_seed_has_no_interval_where_it_is_pointed_at():
+    steps = np.arange(1.0, 4.0)
+    one, several = lines(one=[0.0], several=[0.0, 1.0])
+    curves = [(series, data.Curve(steps, *[steps] * 3, [(steps, steps)])) for series in (one, several)]
+    (alone,) = pointed_at(figures.curve("x", "x", "", curves[:1]).item)
+    assert "@mean{%0.4g}<br>after" in alone
+    assert len(pointed_at(figures.curve("x", "x", "", curves).item)) == 2
+    best = pd.DataFrame({"config_id": [0, 1], "final_return": [2.0, 1.0], "low": [2.0, 0.5], "high": [2.0, 1.5]})
+    item = json.dumps(figures.ranking("x", "final_return", best, best, ["a", "b"], ["#000", "#000"]).item, default=str)
+    assert '["2", "1 [0.5, 1.5]"]' in item
+
+
+def test_ranks_are_whole_and_a_factor_of_ten_is_a_logarithmic_axis():
+    best = pd.DataFrame({"config_id": [0, 1], "final_return": [2.0, 1.0], "low": [2.0, 0.5], "high": [2.0, 1.5]})
+    item = figures.ranking("x", "final_return", best, best, ["a", "b"], ["#000", "#000"]).item
+    assert '"min_interval": 1' in json.dumps(item, default=str)
+    assert figures._is_log(np.array([1e-4, 1e-3]))
+    assert not figures._is_log(np.array([0.9, 0.99]))
+    assert not figures._is_log(np.array([0.0, 1e-3]))
+
+
+def within(item):
+    """Every mapping in what JSON has."""
+    if isinstance(item, dict):
+        yield item
+    for one in item.values() if isinstance(item, dict) else item if isinstance(item, list) else ():
+        yield from within(one)
+
+
+def contrast(one, other):
+    """Of two colours, as WCAG 2 has it."""
+
+    def luminance(colour):
+        parts = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+        return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_lines_stand_out_from_the_page_in_light_and_dark():
+    """3 is what WCAG 1.4.11 asks of what a figure is made of."""
+    backs = re.findall(r"--back: (#\w{6})", report.template("page.html").render())
+    assert len(backs) == 2
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    low = {(one, back) for one in [*report.COLOURS, data.GREY] for back in backs if contrast(one, back) < 3}
+    assert not low
+    steps = np.arange(1.0, 4.0)
+    drawn = [
+        (series, data.Curve(steps, *[steps] * 3, [(steps, steps)]))
+        for series in lines(**{name: [0.0] for name in "abcdefghi"})
+    ]
+    item = figures.curve("x", "x", "", drawn).item
+    glyphs = [one["glyph"]["attributes"] for one in within(item) if "glyph" in one]
+    (grey,) = (one for one in glyphs if one.get("line_color") == {"type": "value", "value": data.GREY})
+    assert "line_alpha" not in grey  # which is 1
     api = pytest.importorskip("playwright.sync_api")
     if BROWSER is None:
         pytest.skip("no Chromium is installed")

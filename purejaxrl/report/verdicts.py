@@ -12,10 +12,12 @@ from purejaxrl import stats
 from purejaxrl.bench import suites
 from purejaxrl.report import commands
 from purejaxrl.report.data import LONGEST, Run, Series, early
-from purejaxrl.report.numbers import interval, number, whole
+from purejaxrl.report.numbers import digits_apart, interval, number, whole
 
 ROUNDING = 0.01  # share of the steps up to which runs are as long as each other
 SHOWN = 3  # names in a sentence
+HOW_SURE = " (95 % interval over seeds, by Student's t)."
+ROUNDED = 1e-6  # share of a return that differs by single precision alone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,9 +43,11 @@ def learned(run: Run, series: Series) -> Verdict:
     bounds = stats.t_interval(run.final)
     both = start[np.isfinite(run.final)] if len(start) == len(run.final) else start  # the same seeds before and after
     before = float(np.nanmean(both)) if np.isfinite(both).any() else np.nan
-    text = f"{took}: the mean return went from {number(before, abs(bounds[0]))} in the first tenth of the training to "
-    text += f"{interval(*bounds)} in the last"
-    text += " (95 % interval over seeds, by Student's t)." if there > 1 else "; one seed says little about others."
+    digits, scale = digits_apart(before, bounds[0]), max(abs(before), abs(bounds[0]))
+    after = interval(*bounds, digits)
+    text = f"{took}: the mean return went from {number(before, scale, digits)} in the first tenth of the training to "
+    text += f"{after} in the last"
+    text += "; one seed says little about others." if there == 1 else HOW_SURE if "[" in after else "."
     text += _without_result(run.final)
     threshold = target(run).solved
     if threshold is not None:
@@ -103,7 +107,7 @@ def _change(gain: np.ndarray, final: np.ndarray, threshold: float | None) -> tup
         return "Ended", "open"
     mean, low, high = stats.t_interval(gain)
     change = min(np.abs(gain).max(), max(abs(low), abs(high)))
-    if change <= 1e-3 * max(np.nanmax(np.abs(final)), 1):
+    if change <= ROUNDED * np.nanmax(np.abs(final)):
         return "Did not learn", "bad"
     if len(gain) == 1:  # a run that learns nothing ends higher as often as lower
         return "Higher" if mean > 0 else "Lower", "open"
