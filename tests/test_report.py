@@ -360,6 +360,19 @@ def changed(run_folder, folder, config=None, **summary):
     return folder
 
 
+def test_a_run_says_what_ended_it_or_that_it_is_still_training(run_folder, tmp_path):
+    """Of one at work, and of one that was killed, the last save says the same."""
+    folder = changed(run_folder, tmp_path / "x", interrupted=True, signal=None)
+    assert "with 2 seeds, until it was killed:" in text_of(report.write([folder], films=False))
+    with folders.locked(folder):
+        text = text_of(report.write([folder], films=False))
+        assert "with 2 seeds so far (it is still training):" in text
+        assert "killed" not in text
+        (folder / "summary.json").unlink()
+        with pytest.raises(SettingError, match=r"has no summary.json yet: it is still training"):
+            report.write([folder], films=False)
+
+
 def test_a_run_that_diverged_says_so(run_folder, tmp_path):
     ended = {"4": "a reward at update 5, 80 steps"}
     stopped = changed(run_folder, tmp_path / "stopped", interrupted=True, signal=None, diverged=ended)

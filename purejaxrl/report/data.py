@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from purejaxrl import expressions, files, metrics, runs, stats
+from purejaxrl import expressions, files, folders, metrics, runs, stats
 from purejaxrl.report import commands
 from purejaxrl.report.style import COLOURS
 from purejaxrl.types import SettingError
@@ -41,6 +41,7 @@ class Run:
     diverged: dict[int, str]  # by seed, what was not finite and when
     visits: Any  # int [num_seeds, num_cells], or None
     parts: runs.Components
+    training: bool = False  # a process is at work in the folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,8 +85,15 @@ def read(folders: Sequence[Path]) -> list[Run]:
         visits = _visits(folder / "visits.npz", config, parts.cells)
         final, diverged = _final(folder, config, summary), _diverged(config, summary)
         final = np.where(np.isin(config.seed_numbers, list(diverged)), math.nan, final)
-        found.append(Run(folder, label, config, summary, _frame(folder), final, diverged, visits, parts))
+        found.append(Run(folder, label, config, summary, _frame(folder), final, diverged, visits, parts, training))
     return found
+
+
+def _is_held(folder: Path) -> bool:
+    try:
+        return folders.is_held(folder)
+    except (OSError, ImportError):  # no lock, none that we may read, or not a POSIX system
+        return False
 
 
 def series(labels: Sequence[str], frames: Sequence[Frame], finals: Sequence[np.ndarray]) -> list[Series]:

@@ -72,10 +72,14 @@ def diverged(run: Run, series: Series) -> list[Verdict]:
 
 
 def _ending(run: Run) -> str:
-    """What ended a run before its time."""
+    """What ended a run before its time, or that nothing has yet."""
+    if run.training:
+        return " so far (it is still training)"
     if not run.summary.get("interrupted"):
         return ""
-    return ", until it diverged" if run.diverged and not run.summary.get("signal") else ", before it was interrupted"
+    if run.summary.get("signal"):
+        return ", before it was interrupted"
+    return ", until it diverged" if run.diverged else ", until it was killed"
 
 
 def _seeds(count: int) -> str:
