@@ -149,11 +149,13 @@ def write_config(folder: Path, config: Config) -> None:
 
 def _config(content: Any, path: Path) -> Config:
     """The config that JSON stands for."""
+    if not isinstance(content, dict):
+        raise SettingError(f"{path} is damaged: no JSON object")
     try:
         if content.pop("format") != FORMAT:
             raise SettingError(f"{path} has another format than {FORMAT}, the one this version reads")
         config = Config(**content)
-    except (AttributeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise SettingError(f"{path} is damaged: {error}") from None
     for field in dataclasses.fields(Config):
         kinds = {"str": str, "int": int, "bool": bool, "float": (int, float)}.get(str(field.type), dict)

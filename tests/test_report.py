@@ -476,10 +476,11 @@ def test_level_with_the_best_are_intervals_with_zero():
     rungs = best.assign(rung=[2, 2, 1, 1])
     scores[2] = np.array([9.0, 10, 11])
     text = sweep_page._how_sure(rungs, scores)
-    assert "1 of the other 1 cannot be told apart" in text
+    assert "The other one cannot be told apart" in text
     assert "The 2 that were stopped early are not among these." in text
     assert "No other configuration came as far" in sweep_page._how_sure(best.assign(rung=[2, 1, 1, 1]), scores)
-    assert "leaves out zero" in sweep_page._how_sure(best.iloc[[0, 3]], scores)
+    assert "to the other one leaves out zero" in sweep_page._how_sure(best.iloc[[0, 3]], scores)
+    assert "to each of the other 2 leaves out zero" in sweep_page._how_sure(best.iloc[[0, 3, 3]], scores)
 
 
 @pytest.mark.filterwarnings("ignore:Precision loss")

@@ -36,6 +36,9 @@ from purejaxrl.report.numbers import interval, number, whole
 
 KEYS = ("steps", "mean", "low", "high")
 ROWS = 8  # of a figure's table
+MAP_WIDTH = 420  # pixels, on a screen that has them
+MEAN = "@mean{%0.4g}"
+MEAN_AND_INTERVAL = f"{MEAN} [@low{{%0.4g}}, @high{{%0.4g}}]"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,11 +82,14 @@ def curve(
         xs, ys = ([_short(half) for half in halves] for halves in zip(*one.seeds, strict=True))
         look = {"color": series.colour, "alpha": 0.45, "line_width": 1, "visible": False}
         plot.multi_line("xs", "ys", source=_source({"xs": xs, "ys": ys}), tags=[series.place, "seeds"], **look)
-    means = []
+    means: dict[str, list[Any]] = {MEAN: [], MEAN_AND_INTERVAL: []}
     for (series, _), source in zip(own, sources, strict=True):
         look = {"color": series.colour, "line_dash": series.dash, "line_width": 2.4, "name": series.label}
-        means.append(plot.line("steps", "mean", source=source, tags=[series.place, "mean"], **look))
-    plot.add_tools(_hover(means, "<b>$name</b>", "after @steps{0,0} steps"))
+        drawn = plot.line("steps", "mean", source=source, tags=[series.place, "mean"], **look)
+        means[MEAN_AND_INTERVAL if len(series.final) > 1 else MEAN].append(drawn)
+    plot.add_tools(
+        *(_hover(some, "<b>$name</b>", tip, "after @steps{0,0} steps") for tip, some in means.items() if some)
+    )
     return Drawn(name, title, note, _item(plot, name), _curve_table(own), height, wide)
 
 
@@ -280,19 +286,19 @@ def _intervals(
     source = _source(arrays)
     if line:
         plot.line(x, "mean", source=source, color=colours[0], line_width=2, alpha=0.7)
+    arrays["shown"] = [interval(*row) for row in zip(*(data[key] for key in ("mean", "low", "high")), strict=True)]
     whisker = Whisker(base=x, lower="low", upper="high", source=source, line_color="colour", line_width=2)
     for head in (whisker.upper_head, whisker.lower_head):
         if head is not None:
             head.size = 0
     plot.add_layout(whisker)
     means = plot.scatter(x, "mean", source=source, size=9, color="colour")
-    plot.add_tools(_hover([means], "<b>@label</b>"))
+    plot.add_tools(_hover([means], "<b>@label</b>", "@shown"))
     plot.yaxis.axis_label = measure
 
 
-def _hover(renderers: list[Any], first: str, last: str = "") -> HoverTool:
+def _hover(renderers: list[Any], *lines: str) -> HoverTool:
     """What stands beside the pointer: a name, the mean with its interval, and more."""
-    lines = [first, "@mean{%0.4g} [@low{%0.4g}, @high{%0.4g}]", *([last] if last else [])]
     tip = f'<div style="font: 13px system-ui, sans-serif">{"<br>".join(lines)}</div>'
     return HoverTool(renderers=renderers, tooltips=tip, formatters=dict.fromkeys(("@mean", "@low", "@high"), "printf"))
 

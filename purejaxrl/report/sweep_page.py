@@ -168,7 +168,11 @@ def _how_sure(best: Any, scores: dict[int, np.ndarray]) -> str:
         return f"No other configuration came as far; those that were stopped early cannot be told from it. {again}"
     differences = [stats.welch_interval(own, one) for one in others]
     level = sum(low <= 0 <= high for _, low, high in differences)
-    if level:
+    if level and len(others) == 1:
+        text = "The other one cannot be told apart from it with these seeds (Welch's interval of the difference)."
+    elif len(others) == 1:
+        text = "The interval of its difference to the other one leaves out zero."
+    elif level:
         text = f"{whole(level)} of the other {whole(len(others))} cannot be told apart from it with these seeds"
         text += " (Welch's intervals of the differences)."
     else:
