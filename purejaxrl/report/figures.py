@@ -60,6 +60,7 @@ class Drawn:
     table: Table
     height: int = 260  # pixels
     wide: bool = False
+    width: int | None = None  # pixels, of a figure that keeps its shape; None: as wide as its place
 
 
 def curve(
@@ -72,7 +73,7 @@ def curve(
     own = [(series, one) for series, one in lines if series.place >= 0]
     if others := [one for series, one in lines if series.place < 0]:
         data = {"x": [_short(one.steps) for one in others], "y": [_short(one.mean) for one in others]}
-        plot.multi_line("x", "y", source=_source(data), color=GREY, alpha=0.35, tags=[-1, "others"])
+        plot.multi_line("x", "y", source=_source(data), color=GREY, tags=[-1, "others"])
     sources = [_source({key: _short(getattr(one, key)) for key in KEYS}) for _, one in own]
     for (series, _), source in zip(own, sources, strict=True):
         if len(series.final) > 1:
@@ -80,7 +81,7 @@ def curve(
             plot.varea("steps", "low", "high", source=source, tags=[series.place, "band"], **look)
     for series, one in own:
         xs, ys = ([_short(half) for half in halves] for halves in zip(*one.seeds, strict=True))
-        look = {"color": series.colour, "alpha": 0.45, "line_width": 1, "visible": False}
+        look = {"color": series.colour, "alpha": 0.7, "line_width": 1, "visible": False}
         plot.multi_line("xs", "ys", source=_source({"xs": xs, "ys": ys}), tags=[series.place, "seeds"], **look)
     means: dict[str, list[Any]] = {MEAN: [], MEAN_AND_INTERVAL: []}
     for (series, _), source in zip(own, sources, strict=True):
@@ -131,7 +132,7 @@ def schedule(name: str, field: str, steps: np.ndarray, values: np.ndarray, linea
     ends = np.repeat(np.concatenate([[0], steps]), 2)[1:-1]  # a value holds from the interval before to its own end
     of_best = values[lineage, np.arange(len(steps))]
     others = {"x": [_short(ends)] * len(values), "y": [_short(np.repeat(one, 2)) for one in values]}
-    plot.multi_line("x", "y", source=_source(others), color=GREY, alpha=0.35, tags=[-1, "others"])
+    plot.multi_line("x", "y", source=_source(others), color=GREY, tags=[-1, "others"])
     own = {"steps": ends, "value": np.repeat(of_best, 2), "member": np.repeat(lineage, 2)}
     look = {"color": place.colour, "line_width": 2.4, "tags": [place.place, "mean"]}
     line = plot.line("steps", "value", source=_source(own), **look)
@@ -161,7 +162,7 @@ def lineages(
     _count_axis(plot, float(steps[-1]))
     members, begun = np.arange(count)[:, None], parents[:, 1:]
     copied = begun != members
-    for some, look in ((~copied, {"color": GREY, "alpha": 0.4}), (copied, {"color": "#d55e00", "alpha": 0.8})):
+    for some, look in ((~copied, {"color": GREY}), (copied, {"color": "#d55e00"})):
         member, after = np.nonzero(some)
         ends = {"x": list(zip(steps[after], steps[after + 1], strict=True))}
         ends["y"] = list(zip(begun[member, after], member, strict=True))
@@ -174,7 +175,7 @@ def lineages(
     dots = {"steps": np.tile(steps, count), "member": np.repeat(np.arange(count), len(steps))}
     dots |= {"score": _short(scores).ravel(), "parent": parents.ravel()}
     drawn = plot.scatter("steps", "member", source=_source(dots), size=7, color={"field": "score", "transform": mapper})
-    plot.yaxis.axis_label = "member"
+    plot.yaxis.axis_label, plot.yaxis.ticker.min_interval = "member", 1
     plot.add_layout(ColorBar(color_mapper=mapper, width=8, padding=4, background_fill_color=None), "right")
     tip = "member @member at @steps{0,0} steps: score @score{0.[000]}, began from member @parent"
     plot.add_tools(HoverTool(renderers=[drawn], tooltips=tip))
@@ -191,9 +192,9 @@ def lineages(
 def visits(name: str, title: str, grid: np.ndarray, top: int) -> Drawn:
     """How often each cell was visited, -1 where there is none, on a logarithmic scale up to `top`."""
     rows, columns = grid.shape
-    height = int(np.clip(420 * rows / columns, 160, 420)) + 60
+    height = int(np.clip(MAP_WIDTH * rows / columns, 160, MAP_WIDTH)) + 60
     plot = _plot(height, None, None, grid=False)
-    plot.sizing_mode, plot.width, plot.max_width = "scale_width", 420, 420
+    plot.sizing_mode, plot.width, plot.max_width = "scale_width", MAP_WIDTH, MAP_WIDTH
     plot.axis.visible = False
     mapper = LogColorMapper(palette=Viridis256, low=1, high=max(top, 2), low_color="#c9cad2", nan_color="#00000000")
     image = np.where(grid < 0, np.nan, grid)[::-1].astype(np.float32)
@@ -215,7 +216,8 @@ def visits(name: str, title: str, grid: np.ndarray, top: int) -> Drawn:
             [f"{whole(10**power)} to {whole(10 ** (power + 1) - 1)}", whole(some.sum()), f"{100 * some.mean():.0f} %"]
         )
     note = f"{whole((counts > 0).sum())} of {whole(len(counts))} cells visited"
-    return Drawn(name, title, note, _item(plot, name), Table(["visits", "cells", "share"], table), height)
+    shares = Table(["visits", "cells", "share"], table)
+    return Drawn(name, title, note, _item(plot, name), shares, height, width=MAP_WIDTH)
 
 
 def ranking(name: str, metric: str, best: Frame, runs: Frame, labels: Sequence[str], colours: Sequence[str]) -> Drawn:
@@ -223,6 +225,7 @@ def ranking(name: str, metric: str, best: Frame, runs: Frame, labels: Sequence[s
     words = metric.replace("_", " ")
     title = f"{words[0].upper()}{words[1:]} of every configuration, best first"
     plot = _plot(320, "rank", title)
+    plot.xaxis.ticker.min_interval = 1
     ranks = np.arange(1, len(best) + 1)
     place = dict(zip(best["config_id"], ranks, strict=True))
     data = {"rank": ranks, "mean": best[metric], "low": best["low"], "high": best["high"], "label": labels}
@@ -237,7 +240,7 @@ def ranking(name: str, metric: str, best: Frame, runs: Frame, labels: Sequence[s
 
 
 def sensitivity(name: str, field: str, metric: str, found: Frame, runs: Frame, share: float) -> Drawn:
-    """A metric by a field's values, on a logarithmic axis where they span more than a factor of 20."""
+    """A metric by a field's values, on a logarithmic axis where they span a factor of 5 or more."""
     measure = metric.replace("_", " ")
     values, numeric = found["value"], found["value"].dtype.kind in "iuf"
     title, words = field, [str(value) for value in values]
@@ -265,7 +268,7 @@ def sensitivity(name: str, field: str, metric: str, found: Frame, runs: Frame, s
 
 def _is_log(values: Any) -> bool:
     """Whether positive numbers span so much that their axis is logarithmic."""
-    return bool(values.min() > 0 and values.max() > 20 * values.min())
+    return bool(values.min() > 0 and values.max() >= 5 * values.min())
 
 
 def _intervals(
@@ -281,12 +284,12 @@ def _intervals(
 ) -> None:
     """Dots of all runs, and a mean with its interval for each row of `data`."""
     dots = {"x": np.asarray(at), "y": _short(found)}
-    plot.scatter("x", "y", source=_source(dots), size=5, color=GREY, alpha=0.45)
+    plot.scatter("x", "y", source=_source(dots), size=5, color=GREY, alpha=0.7)
     arrays = {key: np.asarray(value) for key, value in data.items()} | {"colour": list(colours)}
+    arrays["shown"] = [interval(*row) for row in zip(*(data[key] for key in ("mean", "low", "high")), strict=True)]
     source = _source(arrays)
     if line:
         plot.line(x, "mean", source=source, color=colours[0], line_width=2, alpha=0.7)
-    arrays["shown"] = [interval(*row) for row in zip(*(data[key] for key in ("mean", "low", "high")), strict=True)]
     whisker = Whisker(base=x, lower="low", upper="high", source=source, line_color="colour", line_width=2)
     for head in (whisker.upper_head, whisker.lower_head):
         if head is not None:

@@ -24,7 +24,7 @@ def curves(lines: Sequence[tuple[Series, Curve]], label: str) -> str:
         axes = figure.add_subplot()
         for series, one in lines:
             if series.place < 0:
-                axes.plot(one.steps, one.mean, color=series.colour, linewidth=0.7, alpha=0.5)
+                axes.plot(one.steps, one.mean, color=series.colour, linewidth=0.7)
                 continue
             axes.fill_between(one.steps, one.low, one.high, color=series.colour, alpha=0.2, linewidth=0)
             look = {"color": series.colour, "linestyle": series.dash, "linewidth": 2.2}

@@ -3,6 +3,7 @@
 (() => {
   const root = document.documentElement;
   root.classList.add("js");
+  for (const one of document.querySelectorAll("figure details, details.group")) one.open = false; // figures say the same
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   const places = [...document.querySelectorAll(".plot")]; // each with Bokeh's `view`, once it is drawn
@@ -111,7 +112,7 @@
     const set = (paused) => {
       image.src = paused ? image.dataset.still : moving;
       button.textContent = paused ? "play" : "pause";
-      button.setAttribute("aria-pressed", String(paused));
+      button.setAttribute("aria-label", `${button.textContent} ${button.dataset.pause}`);
     };
     button.addEventListener("click", () => set(image.src === moving));
     set(still.matches);
