@@ -166,8 +166,8 @@ def curves(data: pd.DataFrame, columns: Sequence[str], bins: int = 120) -> tuple
     place = np.searchsorted(edges, updates, side="left") - 1
     table: Any = data  # whose type stubs know no difference between a column and a row
     steps = table["env_steps"].groupby(place).max()
-    values = table[list(columns)].astype(float)
-    weights = pd.DataFrame({name: _weights(data, name) for name in columns}).where(values.notna(), 0.0)
+    values, weights = table[list(columns)].astype(float), table[[]].assign(**{c: _weights(data, c) for c in columns})
+    weights = weights.where(values.notna(), 0.0)
     weighted, total = (one.groupby([_column(data, "seed"), place]).sum() for one in (values * weights, weights))
     wide = (weighted / total.where(total > 0)).unstack()
     return steps.to_numpy(), {name: wide[name].reindex(columns=steps.index).to_numpy(float) for name in columns}
