@@ -8,7 +8,7 @@ from pathlib import Path
 from purejaxrl.progress import Progress
 from purejaxrl.report.commands import flags
 from purejaxrl.report.style import COLOURS, STYLE, template
-from purejaxrl.types import SettingError, check_new_path
+from purejaxrl.types import SettingError, check_new_path, check_path
 
 __all__ = ["COLOURS", "STYLE", "flags", "template", "write"]
 
@@ -36,7 +36,7 @@ def write(
     """
     if not folders:
         raise SettingError("runs: name at least one run's folder")
-    folders = [Path(folder) for folder in folders]
+    folders = [check_path(folder, "runs") for folder in folders]
     places = [folder.resolve() for folder in folders]
     if twice := [folder for folder, place in zip(folders, places, strict=True) if places.count(place) > 1]:
         raise SettingError(f"runs: {twice[0]} stands there twice; name each run once")
