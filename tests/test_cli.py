@@ -257,6 +257,31 @@ def test_train_help_shows_the_settings_of_what_is_chosen(capsys):
     assert capsys.readouterr().out.strip() == purejaxrl.__version__
 
 
+@pytest.mark.parametrize(
+    ("words", "shown", "hidden"),
+    [
+        ("report", "usage: purejaxrl report", "--total-steps"),
+        ("list", "[{algos,bonuses,envs}]", "{None,"),
+        ("bench", "exploration", "--works"),
+        ("bench exploration", "usage: purejaxrl bench exploration", "--works"),
+        ("bench deepsea", "--methods", "--works"),
+    ],
+)
+def test_a_verb_s_help_is_its_own(words, shown, hidden, capsys):
+    assert main(*words.split(), "--help") == 0
+    out = capsys.readouterr().out
+    assert shown in out
+    assert "Example: purejaxrl" in out
+    assert hidden not in out
+
+
+def test_completion_knows_every_verb_and_option(capsys):
+    assert main("--tyro-print-completion", "bash") == 0
+    shown = capsys.readouterr().out
+    for word in ("'report'", "'--films'", "'--total-steps'", "'bench'"):
+        assert word in shown
+
+
 def test_a_full_folder_is_refused_and_left_alone(tmp_path, capsys):
     (tmp_path / "results.txt").write_text("mine")
     assert main("train", *TINY, "--total-steps", 200, "--out", tmp_path) == 2
@@ -271,6 +296,9 @@ def test_folders_that_are_no_runs(verb, run_folder, tmp_path, capsys):
     (tmp_path / "config.json").write_text("{")
     assert main(verb, tmp_path) == 2
     assert "is damaged: not JSON" in capsys.readouterr().err
+    (tmp_path / "config.json").write_text("[]")
+    assert main(verb, tmp_path) == 2
+    assert "is damaged: no JSON object" in capsys.readouterr().err
     (tmp_path / "config.json").write_text('{"format": 1, "environment": "x"}')
     assert main(verb, tmp_path) == 2
     assert "is damaged" in capsys.readouterr().err

@@ -109,7 +109,9 @@ def _main(argv: list[str]) -> None:
 
         caching.use()
     if verb == "sweep" and argv[1:] and argv[1].endswith(".toml"):
-        argv = [verb, *parsing.flags(Path(argv[1])), *argv[2:]]
+        path = Path(argv[1])
+        argv = [verb, *parsing.flags(path), *argv[2:]]
+        parsing.check_file(path, argv, VERBS[verb])
     if verb == "sweep" and "--distributed" in argv:  # before anything computes, as the parser does to know defaults
         from purejaxrl import processes
 

@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import tyro
 from tyro.conf import arg
@@ -28,6 +28,8 @@ Examples:
 Exit codes: 0 done, or saved at SIGTERM; 1 the machine failed (disk, memory); 2 a setting is wrong or a file damaged;
 3 the run diverged; 4 it hung; 130 Ctrl-C. Completion: purejaxrl --tyro-print-completion bash (or zsh, tcsh)."""
 
+_CONFIG = (tyro.conf.SuppressFixed,)
+_POSITIONAL = get_args(tyro.conf.Positional[str])[1]  # what marks such a field's type
 _REGISTRY = tyro.constructors.ConstructorRegistry()
 
 
@@ -43,6 +45,30 @@ def _whole_numbers(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructo
         is_instance=lambda value: isinstance(value, int),
         str_from_instance=lambda value: [str(value)],
     )
+
+
+@_REGISTRY.primitive_rule
+def _or_none(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
+    """A number or None, as the number is; what is neither is refused as no number, and not as nothing of a union."""
+    for kind, of_str, metavar in ((int, _whole, "INT"), (float, _number, "FLOAT")):
+        if info.type == kind | None:
+            return tyro.constructors.PrimitiveConstructorSpec(
+                nargs=1,
+                metavar=f"{{None}}|{metavar}",
+                instance_from_str=lambda words, of_str=of_str: None if words == ["None"] else of_str(words[0]),
+                is_instance=lambda value: value is None or isinstance(value, (int, float)),
+                str_from_instance=lambda value: [str(value)],
+            )
+    return None
+
+
+def _number(text: str) -> float:
+    """Raises ValueError: where it is none."""
+    with contextlib.suppress(ValueError):
+        return float(text)
+    from purejaxrl.types import shown
+
+    raise ValueError(f"write a number, such as 0.5 or 1e-3, not {shown(text)}")
 
 
 def _whole(text: str) -> int:
@@ -150,45 +176,109 @@ def _searched(values: Any) -> str:
 def parse_with_settings(argv: list[str], verbs: dict[str, type], *titles: str) -> Any:
     """The command, with the settings of the environment, algorithm and bonus that it chooses."""
     verb = argv[0]
-    known = _with_settings(argv, verbs[verb], {})
-    _check_flags(argv, known)
-    command = parse(argv, verbs | {verb: known}, *titles)
+    command = parse(argv, verbs | {verb: _with_settings(argv, verbs[verb], {})}, *titles)
     # Defaults may follow from the constructor (DeepSea's step limit from its size), so parse again knowing it.
     if arguments := constructor(command):
         command = parse(argv, verbs | {verb: _with_settings(argv, verbs[verb], arguments)}, *titles)
     return command
 
 
-def _check_flags(argv: list[str], known: type) -> None:
-    """See that flags name settings of what is chosen: the parser's own guesses know no initials, such as ``--lr``.
+def check_file(path: Path, argv: list[str], verb: type) -> None:
+    """See that the flags of a file name settings of what is chosen in it and after it.
+
+    Raises:
+      SettingError: where one does not, with the file and what may have been meant.
+    """
+    from purejaxrl.types import SettingError
+
+    for flag, near in _unknown(flags(path), _with_settings(argv, verb, {})):
+        name, *meant = (one.removeprefix("--").replace("-", "_") for one in (flag, *near))
+        hint = f"; did you mean {' or '.join(meant)}?" if meant else ""
+        raise SettingError(f"{path}: {name} is no setting{hint}")
+
+
+def _check_words(argv: list[str], cls: type, prog: str) -> None:
+    """See that flags name settings of what is chosen, and that choices are among theirs.
+
+    The parser's own guesses know no initials, such as ``--lr``, and take a screen.
 
     Raises:
       SettingError: where one does not, with what may have been meant.
     """
-    from purejaxrl.types import SettingError, are_initials, nearest
+    from purejaxrl.types import SettingError, check_choice
 
-    defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(known)}
-    parts = {
-        name.removesuffix("_settings"): [one.name for one in dataclasses.fields(default)]
-        for name, default in defaults.items()
-        if name.endswith("_settings")
-    }
+    for flag, near in _unknown(argv, cls):
+        hint = f"did you mean {' or '.join(near)}?" if near else f"`{prog} --help` lists them"
+        raise SettingError(f"{flag} is no setting; {hint}")
+    for name, hint in get_type_hints(cls, include_extras=True).items():
+        if choices := sorted(_choices(hint)):
+            label = name if _is_positional(hint) else f"--{name.replace('_', '-')}"
+            for word in _words(argv, label):
+                check_choice(word, choices, label)
+
+
+def _unknown(argv: list[str], cls: type) -> Iterator[tuple[str, list[str]]]:
+    """The flags that the class has no field of, each with those that may have been meant."""
+    from purejaxrl.types import are_initials, nearest
+
+    hints, own, parts = get_type_hints(cls, include_extras=True), [], {}  # names of its own, and of each component
+    for field in dataclasses.fields(cls):
+        if field.name.endswith("_settings"):
+            default: Any = field.default
+            parts[field.name.removesuffix("_settings")] = [one.name for one in dataclasses.fields(default)]
+        elif not _is_positional(hints[field.name]):
+            aliases = (one for of in _metadata(hints[field.name]) for one in getattr(of, "aliases", None) or ())
+            own += [field.name, *(one.removeprefix("--") for one in aliases)]
+            own += [f"no_{field.name}"] * isinstance(field.default, bool)
+    settings = [(kind, one) for kind, names in parts.items() for one in names]
     for word in argv:
         flag = word.partition("=")[0]
         part, dot, name = flag.removeprefix("--").replace("-", "_").partition(".")
-        name = name.partition(".")[0]
-        if not flag.startswith("--"):
+        first = name.partition(".")[0]
+        if not flag.startswith("--") or flag in ("--", "--help") or flag.startswith("--tyro-"):
             continue
-        if dot and part in parts and name not in parts[part] and name.removeprefix("no_") not in parts[part]:
-            near = [f"{part}.{one}" for one in nearest(name, parts[part])]
-        elif not dot and part not in defaults:
-            settings = [(kind, one) for kind, names in parts.items() for one in names]
-            near = [f"{kind}.{one}" for kind, one in settings if part == one or are_initials(part, one)]
+        if dot and part in parts:
+            near = [f"{part}.{one}" for one in nearest(first, parts[part])]
+            known = {first, first.removeprefix("no_")} & {*parts[part]}
+        elif dot:
+            near, known = [f"{one}.{name}" for one in nearest(part, parts)], set()
         else:
-            continue
-        if near:
-            meant = " or ".join(f"--{one.replace('_', '-')}" for one in near)
-            raise SettingError(f"{flag} is no setting; did you mean {meant}?")
+            near = [f"{kind}.{one}" for kind, one in settings if part == one or are_initials(part, one)]
+            named = {one: f"{kind}.{one}" for kind, one in settings} | {one: one for one in own}
+            near = near or [named[one] for one in nearest(part, named)]
+            known = {part} & {*own}
+        if not known:
+            yield flag, [f"--{one.replace('_', '-')}" for one in near]
+
+
+def _is_positional(hint: Any) -> bool:
+    return _POSITIONAL in _metadata(hint)
+
+
+def _metadata(hint: Any) -> tuple[Any, ...]:
+    """What stands beside the type of an Annotated one."""
+    return getattr(hint, "__metadata__", ())
+
+
+def _choices(hint: Any) -> tuple[str, ...]:
+    """The words of a Literal, in whatever the type has it."""
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    inner = (hint.__origin__,) if get_origin(hint) is Annotated else get_args(hint)
+    return tuple(word for one in inner for word in _choices(one))
+
+
+def _words(argv: list[str], label: str) -> Iterator[str]:
+    """The words that stand after a flag, or as the first positional one, up to the next flag."""
+    here = not label.startswith("--")
+    for word in argv[1:]:
+        if word.startswith("--"):
+            flag, given, value = word.partition("=")
+            here = flag == label and not given
+            if flag == label and given:
+                yield value
+        elif here:
+            yield word
 
 
 def parse_with_env(argv: list[str], verbs: dict[str, type]) -> Any:
@@ -215,23 +305,23 @@ def parse(
     prog: str = "purejaxrl",
     description: str = DESCRIPTION,
 ) -> Any:
+    """The command of the verb that comes first; where none does, the overview, in which a line says what each is."""
     verb = argv[0] if argv else "-"
-    overview = verb.startswith("-")  # there a line says what each verb is; its own help says the rest
-    if not overview:
+    if not verb.startswith("-"):
         from purejaxrl.types import check_choice
 
         check_choice(verb, verbs, "command")
+        prog = f"{prog} {verb}"
+        _check_words(argv, verbs[verb], prog)
+        return tyro.cli(verbs[verb], prog=prog, args=argv[1:], config=_CONFIG, registry=_REGISTRY)
     lines = {name: (inspect.getdoc(cls) or "").splitlines()[0] for name, cls in verbs.items()}
-    members = tuple(
-        Annotated[cls, tyro.conf.subcommand(name, description=lines[name] if overview else None)]
-        for name, cls in verbs.items()
-    )
+    members = tuple(Annotated[cls, tyro.conf.subcommand(name, description=lines[name])] for name, cls in verbs.items())
     return tyro.cli(
         tyro.conf.OmitSubcommandPrefixes[Union[members]],  # type: ignore[valid-type]  # noqa: UP007
         prog=prog,
         args=argv,
         description=description,
-        config=(tyro.conf.SuppressFixed,),
+        config=_CONFIG,
         registry=_REGISTRY,
     )
 

@@ -338,7 +338,9 @@ class List:
     `list envs --source craftax` shows the ids of another package.
     """
 
-    what: tyro.conf.Positional[Literal["envs", "algos", "bonuses"] | None] = None
+    what: tyro.conf.Positional[
+        Annotated[Literal["algos", "bonuses", "envs"] | None, arg(metavar="[{algos,bonuses,envs}]")]
+    ] = None
     """Only these."""
     source: str | None = None
     """Environments of another package, by the prefix of their ids."""
