@@ -5,7 +5,8 @@ import json
 import pytest
 from commands import main
 
-from purejaxrl import cli, envs, presets, runs, training
+from purejaxrl import envs, presets, runs, training
+from purejaxrl.cli import actions
 
 
 @pytest.mark.parametrize("pattern", presets.PRESETS)
@@ -17,7 +18,7 @@ def test_presets_are_commands_that_can_be_run(pattern, monkeypatch, tmp_path, ca
     env = next(name for name in envs.ids(source) if presets.fnmatch.fnmatchcase(name, pattern))
     seen = []
     monkeypatch.setattr(training, "run", lambda config, *args: seen.append(config) or {})
-    monkeypatch.setattr(cli, "_end", lambda *args: None)
+    monkeypatch.setattr(actions, "_end", lambda *args: None)
     assert main("train", "--env", env, "--out", tmp_path / "x") == 0
     (config,) = seen
     runs.build(config)
