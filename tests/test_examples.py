@@ -64,7 +64,7 @@ def test_notebook_runs(path, monkeypatch):
     nbclient, jupytext = pytest.importorskip("nbclient"), pytest.importorskip("jupytext")
     for package in re.findall(r'find_spec\("(\w+)"\) is None', path.with_suffix(".py").read_text()):
         pytest.importorskip(package)  # or the notebook would install it
-    monkeypatch.setenv("EXAMPLE_STEPS", {"evolve": "1024", "tune_rnd": "1536"}.get(path.stem, "4096"))
+    monkeypatch.setenv("EXAMPLE_STEPS", {"evolve": "512", "tune_rnd": "1536"}.get(path.stem, "4096"))
     notebook = jupytext.read(path)
     nbclient.NotebookClient(notebook, timeout=280, kernel_name="python3").execute()
     pictures = [

@@ -45,8 +45,8 @@ def finish(*processes, timeout=280):
         pytest.param(("CartPole-v1", "pqn", "e3b"), marks=pytest.mark.slow),
         pytest.param(("CartPole-v1", "dqn", "episodic"), marks=pytest.mark.slow),
         ("DeepSea-bsuite", "dqn-rainbow", "counts", "{'visits': True}"),
-        ("MiniGrid-DoorKey-5x5-v0", "ppo"),
-        ("Pendulum-v1", "sac"),
+        pytest.param(("MiniGrid-DoorKey-5x5-v0", "ppo"), marks=pytest.mark.slow),
+        pytest.param(("Pendulum-v1", "sac"), marks=pytest.mark.slow),
     ],
     ids="-".join,
 )

@@ -12,7 +12,7 @@ from purejaxrl import envs
 from purejaxrl.algos import DQN, BootDQN, BootPQN
 from purejaxrl.bench import bsuite, deep_methods
 
-SIZE, SEEDS = 12, 3  # a random walk finds the treasure in one of 4,096 episodes
+SIZE, SEEDS = 10, 3  # a random walk finds the treasure in one of 1,024 episodes
 pytestmark = pytest.mark.fully_optimised
 
 
@@ -43,8 +43,8 @@ def test_epsilon_greedy_finds_nothing():
 @pytest.mark.parametrize(
     ("learner", "num_envs", "episodes"),
     [
-        (deep_methods.hyperagent(SIZE)[0], 1, 1000),
-        (BootDQN(hidden=(64,)), 1, 500),
+        (deep_methods.hyperagent(SIZE)[0], 1, 600),
+        (BootDQN(hidden=(64,)), 1, 300),
         (BootPQN(hidden=(64,), prior_scale=1.0, num_members=20, num_steps=10), 8, 500),
         (deep_methods.hyperpqn(SIZE)[0], 8, 2500),
     ],
