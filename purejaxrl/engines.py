@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -39,7 +39,7 @@ class Job(NamedTuple):
     folder: str
     setup: Setup
     traced: Sequence[str]  # the fields whose values are lanes
-    fields: Sequence[str]  # all that are searched
+    types: Mapping[str, type]  # of all fields that are searched
     points: Sequence[Point]
     num_points: int  # of this program in the whole sweep, from which the lanes follow
     num_lanes: int | None
@@ -77,7 +77,7 @@ class Work:
             program = Program(job.setup, job.traced, job.num_points, num_lanes=job.num_lanes, memory=job.memory)
             with (progress := Progress(Console(quiet=True))).training(len(points)):
                 for batch in program.run(points, progress, threading.Event(), folder=folder / UNDER_WAY):
-                    metrics.write_part(folder, labelled(batch, job.fields), f"-{uuid.uuid4().hex[:8]}")
+                    metrics.write_part(folder, labelled(batch, job.types), f"-{uuid.uuid4().hex[:8]}")
                     self.written = True
         except SettingError as error:
             return str(error)

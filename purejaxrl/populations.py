@@ -24,6 +24,7 @@ from purejaxrl import checkpoint, envs, metrics, processes
 from purejaxrl.intrinsic import named_parts
 from purejaxrl.lanes import Lanes, Parked, lane_keys
 from purejaxrl.progress import Progress
+from purejaxrl.search import converted
 from purejaxrl.train import Train, make_train
 from purejaxrl.types import SettingError, check_choice, check_settings, is_key, is_number
 
@@ -159,15 +160,13 @@ class Batch(NamedTuple):
     states: Sequence[Parked]
 
 
-def labelled(batch: Batch, fields: Sequence[str]) -> pd.DataFrame:
-    """The metrics as rows of a sweep's dataset: config_id, the searched fields, seed, and the rest."""
+def labelled(batch: Batch, types: Mapping[str, type]) -> pd.DataFrame:
+    """The metrics as rows of a sweep's dataset: config_id, the searched fields of these types, seed, and the rest."""
     number, points = np.asarray(batch.frame["point"]), batch.points
     ids = np.asarray([point.values["config_id"] for point in points], np.int64)[number]
     columns: dict[str, Any] = {"config_id": ids}
-    for name in fields:
-        values = [point.values[name] for point in points]
-        plain = [value if is_number(value) or isinstance(value, str) else repr(value) for value in values]
-        columns[name] = pd.Series(plain).iloc[number].to_numpy()
+    for name, kind in types.items():
+        columns[name] = pd.Series([converted(point.values[name], kind) for point in points]).iloc[number].to_numpy()
     columns["seed"] = np.asarray([point.seed for point in points], np.int64)[number]
     return pd.concat([pd.DataFrame(columns), batch.frame.drop(columns="point")], axis=1)
 

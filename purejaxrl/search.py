@@ -7,7 +7,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -78,8 +78,9 @@ def configurations(search: Any, samples: int | None = None, seed: int = 0) -> li
 
     Args:
       search: ``{"algo.learning_rate": [1e-4, 1e-3], "bonus.coef": [0.1, 1.0]}`` is the grid of all combinations. Where
-        a value is a distribution, ``LogUniform(1e-5, 1e-2)``, `samples` configurations are drawn, from lists too. A
-        sequence of mappings gives them one by one: ``[{"algo.learning_rate": 1e-3}, ...]``.
+        a value is a distribution, ``LogUniform(1e-5, 1e-2)``, `samples` configurations are drawn, from lists too; none
+        twice where all fields are lists or choices. A sequence of mappings gives them one by one:
+        ``[{"algo.learning_rate": 1e-3}, ...]``.
       samples: how many to draw.
       seed: of the draws.
 
@@ -92,7 +93,10 @@ def configurations(search: Any, samples: int | None = None, seed: int = 0) -> li
         if random != (samples is not None):
             wrong = "search has distributions: say how many to draw" if random else "search is a grid, without draws"
             raise SettingError(f"samples: {wrong}, got {shown(samples)}")
-        return draw(search, samples, seed) if random and samples is not None else _grid(search)
+        if samples is None:
+            return _grid(search)
+        finite = all(isinstance(values, Choice) or not hasattr(values, "draw") for values in search.values())
+        return _distinct(search, samples, seed) if finite else draw(search, samples, seed)
     if not isinstance(search, Sequence) or isinstance(search, str) or not all(isinstance(c, Mapping) for c in search):
         raise SettingError(f"search must be a mapping of fields or a sequence of configurations, got {shown(search)}")
     if samples is not None:
@@ -114,6 +118,21 @@ def corners(search: Mapping[str, Any]) -> list[Configuration]:
     return [{name: found[number % len(found)] for name, found in ends.items()} for number in range(longest)]
 
 
+def types(found: Sequence[Configuration]) -> dict[str, type]:
+    """The one type that each field has in a dataset: of numbers the widest, text where any value is no number."""
+    return {name: _widest({type(one[name]) for one in found}) for name in found[0]}
+
+
+def _widest(kinds: set[type]) -> type:
+    numbers = (bool, int, float)  # each of which holds those before it
+    return next((kind for end, kind in enumerate(numbers, 1) if kinds <= {*numbers[:end]}), str)
+
+
+def converted(value: Any, kind: type) -> Any:
+    """A field's value as one of these :func:`types`."""
+    return kind(value) if kind is not str else value if isinstance(value, str) else repr(value)
+
+
 def _grid(search: Mapping[str, Any]) -> list[Configuration]:
     fields = {name: listed(name, values) for name, values in search.items()}
     if (count := math.prod(map(len, fields.values()))) > MOST_RUNS:
@@ -124,14 +143,38 @@ def _grid(search: Mapping[str, Any]) -> list[Configuration]:
 
 
 def draw(search: Mapping[str, Any], samples: int, seed: int) -> list[Configuration]:
+    return next(_draws(search, samples, seed))
+
+
+def _draws(search: Mapping[str, Any], samples: int, seed: int) -> Iterator[list[Configuration]]:
+    """So many configurations at a time, without end."""
     check_int(samples, "samples", ge=1, le=MOST_RUNS)
     check_int(seed, "search_seed", ge=0)
-    columns = {}
-    for number, (name, values) in enumerate(search.items()):
-        source = values if hasattr(values, "draw") else Choice(tuple(listed(name, values)))
-        # A generator per field: what is drawn of one does not change when another is added.
-        columns[name] = source.draw(np.random.default_rng([seed, number]), samples)
-    return [dict(zip(columns, point, strict=True)) for point in zip(*columns.values(), strict=True)]
+    sources = [
+        values if hasattr(values, "draw") else Choice(tuple(listed(name, values))) for name, values in search.items()
+    ]
+    # A generator per field: what is drawn of one does not change when another is added.
+    generators = [np.random.default_rng([seed, number]) for number in range(len(sources))]
+    while True:
+        columns = [map(_plain, source.draw(each, samples)) for source, each in zip(sources, generators, strict=True)]
+        yield [dict(zip(search, point, strict=True)) for point in zip(*columns, strict=True)]
+
+
+def _distinct(search: Mapping[str, Any], samples: int, seed: int) -> list[Configuration]:
+    """Draws from lists and choices without those that were there before."""
+    check_int(samples, "samples", ge=1, le=MOST_RUNS)
+    values = corners(search)
+    kinds = types(values)
+    size = math.prod(len({converted(one[name], kind) for one in values}) for name, kind in kinds.items())
+    if samples > size:
+        raise SettingError(f"samples must be <= {size:,}, as many configurations as search has, got {samples:,}")
+    found: dict[tuple[Any, ...], Configuration] = {}
+    for drawn in _draws(search, samples, seed):
+        for one in drawn:
+            found.setdefault(_key(one, kinds), one)
+        if len(found) >= samples:
+            break
+    return list(found.values())[:samples]
 
 
 def listed(name: str, values: Any) -> list[Any]:
@@ -169,15 +212,21 @@ def _unique(found: list[Configuration]) -> list[Configuration]:
     """The configurations, unless there are none, two are equal, or they have different fields."""
     if not found or not found[0]:
         raise SettingError("search is empty: name at least one field and its values")
-    seen: set[str] = set()
     for number, one in enumerate(found):
         if one.keys() != found[0].keys():
             odd = sorted(one.keys() ^ found[0].keys())
             raise SettingError(f"search: configuration {number} differs from the first in its fields: {', '.join(odd)}")
-        if repr(one) in seen:
+    kinds, seen = types(found), set()
+    for one in found:
+        if (key := _key(one, kinds)) in seen:
             raise SettingError(f"search names a configuration twice: {shown(one)}")
-        seen.add(repr(one))
+        seen.add(key)
     return found
+
+
+def _key(one: Configuration, kinds: Mapping[str, type]) -> tuple[Any, ...]:
+    """What a dataset tells a configuration by."""
+    return tuple(converted(one[name], kind) for name, kind in kinds.items())
 
 
 def _check_range(distribution: Any) -> None:

@@ -37,7 +37,7 @@ from purejaxrl.lanes import Parked
 from purejaxrl.populations import UNDER_WAY, Point, Program, Setup, labelled, peak_memory, replaced
 from purejaxrl.progress import Progress
 from purejaxrl.results import RETURN, Sweep, directions
-from purejaxrl.search import MOST_RUNS, Configuration, configurations, corners
+from purejaxrl.search import MOST_RUNS, Configuration, configurations, corners, types
 from purejaxrl.trackers import Tracker, check_trackers, closing, tell
 from purejaxrl.train import Train
 from purejaxrl.tuning import Tuner
@@ -247,7 +247,8 @@ def sweep(
         checked = _buckets(base, known, numbers, say=progress.say)
         proposed: _Proposals = _Fixed(known)
         stages = {"rungs": list(halving.rungs), "keep": halving.keep} if halving.rungs else {}
-        plan = make_plan(base, numbers, list(known[0]), configurations=[runs.describe(one) for one in known], **stages)
+        kinds = types(known)
+        how = {"configurations": [runs.describe(one) for one in known], **stages}
     else:
         journal = None if folder is None else folder / "journal.log"
         proposed = Tuner(search, samples, batch, sampler, search_seed, journal, goals)
@@ -257,12 +258,14 @@ def sweep(
         checked = None
         how = {"samples": samples, "sampler": runs.describe(sampler), "batch": batch, "search_seed": search_seed}
         how["objectives"] = list(objectives)
-        plan = make_plan(base, numbers, list(search), search=runs.describe(search), **how)
+        kinds = types(corners(search))
+        how["search"] = runs.describe(search)
+    plan = make_plan(base, numbers, list(kinds), types={name: kind.__name__ for name, kind in kinds.items()}, **how)
     limits = {"num_lanes": num_lanes, "memory": None if memory_gb is None else memory_gb * 1e9}
     together = None if sampler is None else batch * len(numbers)
     trackers = trackers if processes.is_first() else ()
-    fields, elsewhere = list(plan["fields"]), (on, workers)
-    run = _Run(base, numbers, fields, folder, together, limits, halving, objectives, elsewhere, trackers, progress)
+    elsewhere = on, workers
+    run = _Run(base, numbers, kinds, folder, together, limits, halving, objectives, elsewhere, trackers, progress)
     if folder is None:
         return run.all(proposed, checked)
     with processes.in_first(lambda: folders.held(folder, PLAN, plan)):
@@ -452,7 +455,7 @@ class _Run:
         self,
         base: Base,
         seeds: Sequence[int],
-        fields: list[str],
+        types: Mapping[str, type],
         folder: Path | None,
         together: int | None,
         limits: Mapping[str, Any],
@@ -462,7 +465,7 @@ class _Run:
         trackers: Sequence[Tracker],
         progress: Progress,
     ):
-        self.base, self.seeds, self.fields, self.folder = base, seeds, fields, folder
+        self.base, self.seeds, self.types, self.fields, self.folder = base, seeds, types, list(types), folder
         self.together, self.limits, self.halving, self.objectives = together, limits, halving, objectives
         (self.on, self.workers), self.trackers, self.progress = elsewhere, list(trackers), progress
         self.submit: engines.Submit | None = None
@@ -578,7 +581,7 @@ class _Run:
         anew = [point for point in others if self.updates.get(_pair(point), 0) < start]
         for batch in itertools.chain(run(waiting, start=start, states=states), run(kept, start=start), run(anew)):
             self.paused |= zip(map(_pair, batch.points), batch.states, strict=False)
-            part = labelled(batch, self.fields)
+            part = labelled(batch, self.types)
             self._keep(part.assign(rung=len(shares)) if self.halving.rungs else part, bucket.train)
 
     def _elsewhere(self, due: Sequence[tuple[Bucket, list[Point]]], interrupted: threading.Event) -> None:
@@ -593,7 +596,7 @@ class _Run:
                     folder=str(self.folder.absolute()),
                     setup=bucket.setup,
                     traced=bucket.fields,
-                    fields=self.fields,
+                    types=self.types,
                     points=points[number * len(points) // pieces : (number + 1) * len(points) // pieces],
                     num_points=self._num_points(bucket),
                     watched=self.on == "local",

@@ -205,7 +205,7 @@ def test_a_job_that_is_stopped_in_the_middle_of_its_runs_goes_on_there(tmp_path,
 
 def test_a_job_that_goes_to_the_queue_again_does_what_is_missing(tmp_path, monkeypatch):
     """As Slurm has it at a job's time limit; and an interrupt ends all jobs."""
-    job = engines.Job(str(tmp_path), None, (), (), (), 0, None, None, False)
+    job = engines.Job(str(tmp_path), None, (), {}, (), 0, None, None, False)
     work, event, cancelled = engines.Work(), threading.Event(), []
     assert work.checkpoint(job) is None  # it did nothing in its time, nor would it the next time
     work.written = True

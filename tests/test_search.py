@@ -38,6 +38,23 @@ def test_draws_depend_on_the_seed_alone():
     assert [one["a"] for one in more] == [one["a"] for one in same[0]]
 
 
+def test_draws_from_lists_do_not_repeat():
+    """As few as there are, and what was drawn before stays where nothing was drawn twice."""
+    space = {"a": Choice((0.0, 0.01, 0.02)), "b": ["x", "y"]}
+    found = search.configurations(space, 6, seed=1)
+    assert sorted(map(tuple, (one.values() for one in found))) == [(a, b) for a in (0.0, 0.01, 0.02) for b in "xy"]
+    assert search.configurations(space, 4, seed=1) == found[:4]
+    many = {"a": Choice(tuple(range(10**4))), "b": list(range(10**4))}
+    assert search.configurations(many, 9, seed=3) == search.draw(many, 9, seed=3)
+
+
+def test_a_field_has_one_type():
+    rows = [{"a": 0, "b": 1, "c": True, "d": None, "e": (8,)}, {"a": 0.5, "b": True, "c": False, "d": -1.0, "e": "x"}]
+    assert search.types(rows) == {"a": float, "b": int, "c": bool, "d": str, "e": str}
+    found = [[search.converted(one[name], kind) for name, kind in search.types(rows).items()] for one in rows]
+    assert repr(found) == repr([[0.0, 1, True, "None", "(8,)"], [0.5, 1, False, "-1.0", "x"]])
+
+
 def test_values_become_pythons_own():
     assert search.configurations({"a": list(jnp.array([1.0, 2.0])), "b": [[8], [8, 8]]})[0] == {"a": 1.0, "b": (8,)}
     assert search.configurations({"a": jnp.arange(2)}) == [{"a": 0}, {"a": 1}]
@@ -61,6 +78,12 @@ def test_configurations_one_by_one():
         ({"a": 3}, None, "search: a must be a list of values or a distribution, got 3"),
         ({"a": "words"}, None, "a must be a list"),
         ({"a": [1, 2, 1]}, None, "names a configuration twice: {'a': 1}"),
+        ({"a": [0, 0.5, 0.0]}, None, "names a configuration twice: {'a': 0.0}"),
+        (
+            {"a": Choice((0, 1)), "b": [1, 1.0, 2]},
+            5,
+            "samples must be <= 4, as many configurations as search has, got 5",
+        ),
         ({"a": [1]}, 5, "samples: search is a grid"),
         ({"a": Uniform(0, 1)}, None, "samples: search has distributions: say how many"),
         ({"a": Uniform(0, 1)}, 0, "samples must be >= 1, got 0"),

@@ -17,7 +17,9 @@ import numpy as np
 import optuna
 import pandas as pd
 import probes
+import pyarrow
 import pytest
+from pyarrow import parquet
 from rich.console import Console
 
 import purejaxrl
@@ -119,6 +121,25 @@ def test_values_of_jax_and_lists_are_pythons_own(tmp_path):
     assert found.complete
     assert set(found.best(None)["algo.gamma"]) == {0.5, 0.75}
     assert set(found.best(None)["algo.hidden"]) == {"(8,)", "(8, 8)"}
+
+
+def test_a_field_has_one_type_in_all_parts(tmp_path):
+    """Also where a part has whole numbers alone."""
+    search = {"algo.ent_coef": [0, 0.01], "algo.activation": ["tanh", "relu"]}
+    found = sweep(search, seeds=1, num_lanes=1, out=tmp_path / "x")
+    dataset = pd.read_parquet(tmp_path / "x" / "parts")
+    assert len(dataset) == len(found.frame)
+    assert sorted(dataset["algo.ent_coef"].unique()) == [0.0, 0.01]
+    assert {parquet.read_schema(part).field("algo.ent_coef").type for part in (tmp_path / "x" / "parts").iterdir()} == {
+        pyarrow.float64()
+    }
+
+
+def test_a_sampler_s_fields_have_the_types_of_its_search(tmp_path):
+    search = {"algo.ent_coef": [0, 0.01], "algo.gamma": Uniform(0.9, 0.99)}
+    sweep(search, sampler="qmc", samples=2, batch=1, seeds=1, out=tmp_path / "x")
+    for part in (tmp_path / "x" / "parts").iterdir():
+        assert parquet.read_schema(part).field("algo.ent_coef").type == pyarrow.float64()
 
 
 def test_ranges_are_checked_as_what_is_drawn_from_them(tmp_path):
