@@ -18,6 +18,7 @@ Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a c
 BINS = 5  # of a field with more values than that, each of as many configurations
 NO_METRICS = ("config_id", "seed", "update", "rung")
 RETURN = {"final_return": "maximize"}
+USELESS = "useless"  # a column within: of runs that diverged, or have no value
 
 
 @dataclasses.dataclass
@@ -69,12 +70,12 @@ class Sweep:
         return frame.groupby([*key, "rung"])["seconds"].last().groupby(key).sum()
 
     def best(self, count: int | None = 10, objective: str = "final_return") -> Frame:
-        """Configurations by the mean of an objective over seeds, best first, with its 95 % bootstrap interval.
+        """Configurations by the mean of an objective over seeds, best first, with its 95 % interval (Student's t).
 
-        Columns: `config_id`, the searched fields, `final_return` or the objective's metric, `low`, `high`, `seeds`,
-        `diverged` (how many runs). Objectives are as those of :meth:`means`. A run that diverged, or in which no
-        episode ended, counts as the worst of all runs. Of a sweep with rungs those that came further stand first,
-        whatever their return, and `rung` says how far.
+        Columns: `config_id`, the searched fields, `final_return` or the objective's metric, `low`, `high` (NaN of one
+        seed), `seeds`, `diverged` (how many runs). Objectives, and what a run without a value counts as, are as those
+        of :meth:`means`; of equals the one with fewer such runs stands first. Of a sweep with rungs those that came
+        further stand first, whatever their return, and `rung` says how far.
         """
         if count is not None:
             check_int(count, "count", ge=1)
@@ -82,48 +83,56 @@ class Sweep:
         runs = self._scored({metric: direction})
         rows = []
         for config_id, of in runs.groupby("config_id", sort=True):
-            mean, low, high = stats.mean_interval(of[metric].to_numpy(float))
+            mean, low, high = _interval(of[metric])
             row = {"config_id": config_id, **{name: of[name].iloc[0] for name in self.fields}}
-            row |= {metric: float(mean), "low": float(low), "high": float(high), "seeds": len(of)}
+            row |= {metric: mean, "low": low, "high": high, "seeds": len(of)}
             rung = {"rung": int(of["rung"].min())} if self._has_rungs else {}
-            rows.append(row | {"diverged": int(of["diverged"].notna().sum())} | rung)
+            rows.append(row | {"diverged": int(of["diverged"].notna().sum())} | rung | {USELESS: of[USELESS].sum()})
         columns = ["config_id", *self.fields, metric, "low", "high", "seeds", "diverged"]
         rung = ["rung"] * self._has_rungs
-        ranked, upwards = pd.DataFrame(rows, columns=[*columns, *rung]), [*[False] * len(rung), direction == "minimize"]
-        ranked = ranked.sort_values([*rung, metric], ascending=upwards, kind="stable", ignore_index=True)
-        return ranked if count is None else ranked.head(count)
+        ranked = pd.DataFrame(rows, columns=[*columns, *rung, USELESS])
+        upwards = [*[False] * len(rung), direction == "minimize", True]
+        ranked = ranked.sort_values([*rung, metric, USELESS], ascending=upwards, kind="stable", ignore_index=True)
+        return ranked.drop(columns=USELESS).head(count or len(ranked))
 
     def means(self, *objectives: str) -> Frame:
         """A row per configuration with the mean over seeds of each objective, by its metric's name.
 
         Objectives are `final_return` or other metrics (``"coverage"``), the higher the better, or after ``min:``
         (``"min:first_reward"``) the lower. Other columns: `config_id`, the searched fields, `seeds`, `diverged`, `rung`
-        of a sweep with rungs. A run that diverged, or has no value, counts as the worst of all runs.
+        of a sweep with rungs. A run that diverged, or has no value, counts as the worst of all runs; of
+        ``min:first_reward`` as at least one step more than the run had, and where it diverged than any had.
 
         Raises:
           SettingError: (a ValueError) where there is no such metric, or no run has a value.
         """
-        goals = directions(objectives)
+        return self._means(directions(objectives)).drop(columns=USELESS)
+
+    def _means(self, goals: Mapping[str, str]) -> Frame:
+        """:meth:`means` with how many runs of each configuration have no value of their own."""
         columns = {name: (name, "first") for name in self.fields} | {metric: (metric, "mean") for metric in goals}
         columns |= {"seeds": ("seed", "size"), "diverged": ("diverged", "count")}
         columns |= {"rung": ("rung", "min")} if self._has_rungs else {}
+        columns[USELESS] = (USELESS, "sum")
         return self._scored(goals).groupby("config_id", sort=True).agg(**columns).reset_index()
 
     def pareto(self, *objectives: str) -> Frame:
         """The configurations that no other one beats: none is as good in every objective and better in one.
 
-        Rows and objectives as those of :meth:`means`, the best of the first objective first. Of a sweep with rungs
-        those that came furthest are compared.
+        Better is, too, what has the same means with fewer runs that diverged or have no value. Rows and objectives as
+        those of :meth:`means`, the best of the first objective first. Of a sweep with rungs those that came furthest
+        are compared.
         """
-        found = self.means(*objectives)
-        if self._has_rungs:
-            found = found[found["rung"] == found["rung"].max()]
         goals = directions(objectives)
+        found = _furthest(self._means(goals))
         signs = [1 if direction == "maximize" else -1 for direction in goals.values()]
-        values = found[list(goals)].to_numpy(float) * signs
-        beaten = [((values >= one).all(1) & (values > one).any(1)).any() for one in values]
-        order = np.argsort(-values[:, 0], kind="stable")
-        return found.iloc[order[~np.asarray(beaten)[order]]].reset_index(drop=True)
+        values, useless = found[list(goals)].to_numpy(float) * signs, found[USELESS].to_numpy()
+        beaten = [
+            ((values >= one).all(1) & ((values > one).any(1) | (useless < own))).any()
+            for one, own in zip(values, useless, strict=True)
+        ]
+        order = np.lexsort((useless, -values[:, 0]))
+        return found.iloc[order[~np.asarray(beaten)[order]]].drop(columns=USELESS).reset_index(drop=True)
 
     def importance(self, objective: str = "final_return") -> pd.Series:
         """The share of the variance over configurations that each field explains alone, largest first.
@@ -136,10 +145,11 @@ class Sweep:
         What chance does is estimated on a whole grid, where fields do not mix, from the spread over seeds, or with one
         seed from what all fields together leave; otherwise from the spread within a field's values. A share is NaN
         where nothing is left to estimate it from, as of one field whose values have one run each. What is missing to 1
-        are interactions and chance; it says nothing of values that were not searched.
+        are interactions and chance; it says nothing of values that were not searched. Of a sweep with rungs it is of
+        the configurations that came furthest: runs of other lengths cannot be compared.
         """
         ((metric, direction),) = directions([objective]).items()
-        runs = self._scored({metric: direction})
+        runs = _furthest(self._scored({metric: direction}))
         seeds = runs.groupby("config_id", sort=True)[metric]
         scores, values = (
             seeds.mean(),
@@ -152,18 +162,17 @@ class Sweep:
     def sensitivity(self, field: str, objective: str = "final_return") -> Frame:
         """An objective by a field's values (five bins of many), over all that else was searched, and all seeds.
 
-        Columns: `value` (a bin's median), `final_return` or the objective's metric, `low`, `high` (95 % bootstrap over
-        runs), `runs`.
+        Columns: `value` (a bin's median), `final_return` or the objective's metric, `low`, `high` (95 %, Student's t
+        over runs, NaN of one), `runs`. Of a sweep with rungs it is of the configurations that came furthest.
         """
         check_choice(field, self.fields, "field")
         ((metric, direction),) = directions([objective]).items()
-        runs = self._scored({metric: direction})
+        runs = _furthest(self._scored({metric: direction}))
         rows = []
         for _, of in runs.groupby(_binned(runs[field]), observed=True):
-            mean, low, high = stats.mean_interval(of[metric].to_numpy(float))
+            mean, low, high = _interval(of[metric])
             value = of[field].median() if pd.api.types.is_numeric_dtype(of[field]) else of[field].iloc[0]
-            rows.append({"value": value, metric: float(mean), "low": float(low), "high": float(high)})
-            rows[-1]["runs"] = len(of)
+            rows.append({"value": value, metric: mean, "low": low, "high": high, "runs": len(of)})
         return pd.DataFrame(rows, columns=["value", metric, "low", "high", "runs"])
 
     def scored(self, objective: str = "final_return") -> Frame:
@@ -172,24 +181,29 @@ class Sweep:
         Raises:
           SettingError: (a ValueError) where there is no such metric, or no run has a value.
         """
-        return self._scored(directions([objective]))
+        return self._scored(directions([objective])).drop(columns=USELESS)
 
     @property
     def _has_rungs(self) -> bool:
         return "rung" in self.frame.columns
 
     def _scored(self, goals: Mapping[str, str]) -> Frame:
-        """The runs with a finite value of each metric."""
+        """The runs with a finite value of each metric, and whether one of them is not their own."""
         if self.frame.empty:
             raise SettingError("the sweep has no results yet")
-        runs = self.runs(*goals)
+        runs = self.runs(*goals).assign(**{USELESS: False})
         for metric, direction in goals.items():
             useless = runs["diverged"].notna() | ~np.isfinite(runs[metric])
             there = runs.loc[~useless, metric]
             if there.empty:
                 why = "all diverged, or none ended an episode or found a reward; raise total_steps"
                 raise SettingError(f"no run has a {metric.replace('_', ' ')}: {why}")
-            runs[metric] = runs[metric].mask(useless, there.min() if direction == "maximize" else there.max())
+            worst = there.min() if direction == "maximize" else there.max()
+            if (metric, direction) == ("first_reward", "minimize"):  # else late success would be as bad as none
+                steps = runs["env_steps"]
+                worst = np.maximum(worst, steps.where(runs["diverged"].isna(), steps.max()) + 1)
+            runs[metric] = runs[metric].mask(useless, worst)
+            runs[USELESS] |= useless
         return runs
 
 
@@ -206,6 +220,20 @@ def directions(objectives: Sequence[str]) -> dict[str, str]:
     if len(found) < len(objectives):
         raise SettingError(f"objectives names a metric twice: {', '.join(objectives)}")
     return found
+
+
+def _furthest(found: Frame) -> Frame:
+    """The rows of the configurations that came through most rungs, all where there are none."""
+    if "rung" not in found:
+        return found
+    rungs = found.groupby("config_id")["rung"].transform("min")
+    return found[rungs == rungs.max()]
+
+
+def _interval(values: pd.Series) -> tuple[float, float, float]:
+    """The mean and its bounds, which one run has none of."""
+    mean, low, high = stats.t_interval(values.to_numpy(float))
+    return (mean, low, high) if len(values) > 1 else (mean, math.nan, math.nan)
 
 
 def _binned(values: Any) -> Any:

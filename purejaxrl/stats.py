@@ -2,8 +2,8 @@
 
 Two kinds of intervals, for two uses. A percentile bootstrap follows any statistic and any distribution, but of few
 seeds it is too narrow: a 95 % interval of the mean of normals covers it in 54, 71, 86, 90 % of cases at 2, 3, 5, 8
-seeds. Figures and tables show it. A verdict, that a run learned or that one is better, goes by Student's t, or Welch's
-for a difference, which of normals cover as they say from two seeds on.
+seeds. Bands of curves and tables of benchmarks show it. A verdict, that a run learned or that one is better, and a
+sweep's means go by Student's t, or Welch's for a difference, which of normals cover as they say from two seeds on.
 """
 
 from collections.abc import Callable

@@ -68,10 +68,52 @@ def test_what_is_missing_counts_as_the_worst_in_each_objective():
     data.loc[data["config_id"] == 3, "first_reward"] = np.nan
     data.loc[(data["config_id"] == 4) & (data["seed"] == 0), "value_loss"] = np.nan
     means = Sweep(data, ["a", "b"]).means("final_return", "min:first_reward", "seconds")
-    np.testing.assert_allclose(means["first_reward"], [50, 50, 80, 80, (80 + 3 * 50) / 4, 50])
+    np.testing.assert_allclose(means["first_reward"], [50, 50, 80, 201, (201 + 3 * 50) / 4, 50])
     np.testing.assert_allclose(means["final_return"], [1.5, 1.5, 11.5, 11.5, (0 + 21 + 22 + 23) / 4, 21.5])
     assert means["diverged"].tolist() == [0, 0, 0, 0, 1, 0]
     assert (means["seconds"] == 0.5).all()
+
+
+def test_a_first_reward_that_never_came_is_later_than_any():
+    """One seed of four that finds it early is worse than four that find it late; one that was stopped had less time."""
+    fields = [{"a": value} for value in (0.0, 1.0, 2.0)]
+    data = frame(lambda one, seed: 1.0, fields).assign(first_reward=150.0)
+    data.loc[(data["a"] == 0) & (data["seed"] > 0), "first_reward"] = np.nan
+    data.loc[(data["a"] == 0) & (data["seed"] == 0), "first_reward"] = 20.0
+    data.loc[data["a"] == 2, "first_reward"] = np.nan
+    data = data[(data["a"] != 2) | (data["update"] <= 16)]
+    best = Sweep(data, ["a"]).best(objective="min:first_reward")
+    assert best["config_id"].tolist() == [1, 0, 2]
+    np.testing.assert_allclose(best["first_reward"], [150, (20 + 3 * 201) / 4, 161])
+
+
+def test_of_equals_the_one_with_fewer_useless_runs_is_better():
+    data = frame(lambda one, seed: 5.0 - one["a"], [{"a": value} for value in (0.0, 0.0, 0.0, -1.0)])
+    data.loc[(data["config_id"] == 0) | ((data["config_id"] == 1) & (data["seed"] == 0)), "value_loss"] = np.nan
+    found = Sweep(data, ["a"])
+    assert found.best()["config_id"].tolist() == [3, 2, 1, 0]
+    data = data[data["config_id"] < 3]
+    assert Sweep(data, ["a"]).pareto("final_return")["config_id"].tolist() == [2]
+    assert Sweep(data, ["a"]).pareto("env_steps", "min:final_return")["config_id"].tolist() == [2]
+
+
+def test_the_intervals_are_student_s():
+    fields = [{"a": value} for value in (0.0, 1.0)]
+    data = frame(lambda one, seed: 10 * one["a"] + seed, fields, seeds=2)
+    for found in (Sweep(data, ["a"]).best(), Sweep(data, ["a"]).sensitivity("a")):
+        np.testing.assert_allclose((found["high"] - found["low"]) / 2, 12.7062 * 0.5, rtol=1e-5)
+    one = Sweep(data[data["seed"] == 0], ["a"])
+    assert one.best()[["low", "high"]].isna().all(axis=None)
+    assert one.sensitivity("a")[["low", "high"]].isna().all(axis=None)
+
+
+def test_what_mattered_is_of_those_that_came_furthest():
+    """Longer runs return more, whatever the field: of the long ones it explains all that there is."""
+    data = frame(lambda one, seed: one["a"] + (100 if one["a"] < 2 else 0), [{"a": float(a)} for a in range(4)])
+    data = data.assign(rung=np.where(data["a"] < 2, 2, 1))
+    found = Sweep(data[(data["a"] < 2) | (data["update"] > 18)], ["a"])
+    assert found.sensitivity("a")["value"].tolist() == [0.0, 1.0]
+    assert found.importance()["a"] == pytest.approx(1.0)
 
 
 def test_pareto_of_those_that_came_furthest():
