@@ -204,8 +204,9 @@ def sweep(
       objectives: metrics that a sampler makes large, or after ``min:`` small, ``("final_return", "min:first_reward")``,
         as :meth:`purejaxrl.results.Sweep.means` has them.
       rungs: successive halving (Jamieson and Talwalkar 2016, arXiv:1502.07943): shares of a run, such as (0.1, 0.3),
-        after which the best `keep` of the configurations go on, by their mean returns so far, and the others stop.
-      keep: the share of the configurations that each rung leaves.
+        after which the best `keep` of the configurations go on, by the mean return of all their episodes so far, and
+        the others stop. Those in which no episode has ended yet cannot be ranked: they go on, too.
+      keep: the share of the configurations that each rung leaves of those it ranks, rounded up.
       visits: True, or as for :func:`purejaxrl.make_train`: count visits of true states exactly.
       resets: as for :func:`purejaxrl.make_train`.
       out: the folder of the results; None keeps them in memory alone.
@@ -245,6 +246,7 @@ def sweep(
         known = configurations(search, samples, search_seed)
         _check_runs(len(known), numbers)
         checked = _buckets(base, known, numbers, say=progress.say)
+        _check_rungs(halving.rungs, checked)
         proposed: _Proposals = _Fixed(known)
         stages = {"rungs": list(halving.rungs), "keep": halving.keep} if halving.rungs else {}
         kinds = types(known)
@@ -286,11 +288,11 @@ def read(out: str | os.PathLike) -> Sweep:
     try:
         complete = frame.groupby(["config_id", "seed"]).ngroups >= num_runs(plan)
         if complete and "rungs" in plan:
-            halving, left = _halving(plan["rungs"], plan["keep"], None), num_configurations(plan)
-            for _ in halving.rungs:
-                left = halving.left(left)
-            ended = frame[frame["rung"] > len(halving.rungs)]
-            complete = ended.groupby(["config_id", "seed"]).ngroups >= left * len(plan["seeds"])
+            halving, ids = _halving(plan["rungs"], plan["keep"], None), frame["config_id"].unique().tolist()
+            for rung, _ in enumerate(halving.rungs, start=1):
+                ids = [*itertools.chain(*_going_on(_so_far(frame, ids, rung), fields, halving))]
+            ended = frame[(frame["rung"] > len(halving.rungs)) & frame["config_id"].isin(ids)]
+            complete = ended.groupby(["config_id", "seed"]).ngroups >= len(ids) * len(plan["seeds"])
     except (KeyError, TypeError):
         raise SettingError(f"{Path(out) / PLAN} is damaged: it does not say which runs there are") from None
     return Sweep(frame, fields, Path(out), complete=complete)
@@ -315,6 +317,46 @@ class Halving(NamedTuple):
     def left(self, count: int) -> int:
         """How many of `count` a rung leaves."""
         return max(math.ceil(count * self.keep - 1e-9), 1)
+
+
+def _so_far(frame: Frame, ids: Sequence[int], rung: int) -> Frame:
+    """The rows of these configurations up to a rung, from 1."""
+    return frame[frame["config_id"].isin(ids) & (frame["rung"] <= rung)]
+
+
+def _going_on(frame: Frame, fields: Sequence[str], halving: Halving) -> tuple[list[int], list[int]]:
+    """The configurations that a rung leaves, given all rows up to there: the best, and those that it cannot rank.
+
+    They are ranked by the mean return of all episodes so far, over seeds; a run that diverged counts as the worst of
+    all. Of equals those with fewer such runs come first, then by lot: not as the search has them. A configuration in
+    which no episode has ended yet may be one that fails late, or never.
+    """
+    runs = [frame["config_id"], frame["seed"]]
+    episodes = frame["num_episodes"].astype(float)
+    returns = (frame["episode_return"] * episodes).where(episodes > 0, 0.0).fillna(np.inf)
+    diverged = pd.Series(metrics.diverged(frame, *fields), frame.index).groupby(runs).any()
+    ended = episodes.groupby(runs).sum()
+    found = pd.DataFrame({"mean": returns.groupby(runs).sum() / ended})
+    found["useless"] = diverged | ((ended > 0) & ~np.isfinite(found["mean"]))
+    found["mean"] = found["mean"].mask(found["useless"], found["mean"][~found["useless"]].min()).fillna(-np.inf)
+    ranked: Frame = found[(ended > 0) | found["useless"]].groupby("config_id").agg({"mean": "mean", "useless": "sum"})
+    unknown = sorted({*frame["config_id"]} - {*ranked.index})
+    ranked["lot"] = np.random.default_rng(0).permutation(len(ranked))
+    ranked = ranked.sort_values(["mean", "useless", "lot"], ascending=[False, True, True])
+    left = ranked.head(halving.left(len(ranked)))
+    if unknown:
+        left = left[np.isfinite(left["mean"])]  # where all others have diverged
+    return left.index.tolist(), unknown
+
+
+def _check_rungs(rungs: Sequence[float], buckets: Iterable[Bucket]) -> None:
+    """Raise :class:`SettingError` where two rungs of a run, or its last one and its end, are the same update."""
+    for bucket, (share, following) in itertools.product(buckets, itertools.pairwise((*rungs, 1.0))):
+        if (update := _updates(bucket, share)) >= _updates(bucket, following):
+            raise SettingError(
+                f"rungs: {share:g} and {following:g} of a run of {bucket.train.num_updates} updates are both update "
+                f"{update}: take shares further apart, or raise total_steps"
+            )
 
 
 def _halving(rungs: Any, keep: Any, sampler: Any) -> Halving:
@@ -490,7 +532,7 @@ class _Run:
                 self._some(buckets, range(count, count + len(new)), interrupted)
                 count += len(new)
                 if not interrupted.is_set():
-                    proposed.tell(self._means(self.parts))
+                    proposed.tell(self._means())
             complete, signal = not interrupted.is_set(), getattr(interrupted, "name", None)
         if complete and self.folder is not None and processes.is_first():
             for name in (engines.JOBS, UNDER_WAY):
@@ -553,8 +595,12 @@ class _Run:
                     self._advance(bucket, points, shares[:rung], interrupted)
                 if interrupted.is_set() or share == 1:
                     break
-                before, ids = ids, self._best(buckets, ids, share)
-                self.progress.say(f"after {share:.0%} of a run {len(ids)} of {len(before)} configurations go on")
+                parts = [_so_far(part, ids, rung) for part in self.parts]
+                best, unknown = _going_on(pd.concat(parts, ignore_index=True), self.fields, self.halving)
+                before, ids = ids, [*best, *unknown]
+                line = f"after {share:.0%} of a run {len(ids)} of {len(before)} configurations go on"
+                line += f", {len(unknown)} of them unranked: no episode has ended in them" if unknown else ""
+                self.progress.say(line)
                 self.paused = {pair: state for pair, state in self.paused.items() if pair[0] in ids}
         self.paused = {}
 
@@ -676,20 +722,10 @@ class _Run:
             peak = found["peak_device_bytes"] or found["peak_host_bytes"] or 0
             self.progress.note += f", peak memory {peak / 1e9:.1f} GB" if self.on is None else ""
 
-    def _best(self, buckets: Sequence[Bucket], ids: Sequence[int], share: float) -> list[int]:
-        """The configurations that go on after this share of a run."""
-        stops = {point.values["config_id"]: _updates(bucket, share) for bucket in buckets for point in bucket.points}
-        reached = [
-            part[part["config_id"].isin(ids) & (part["update"] <= part["config_id"].map(stops))] for part in self.parts
-        ]
-        returns = self._means(reached)
-        ranked = sorted(ids, key=lambda one: (-returns.get(one, (-math.inf,))[0], one))
-        return ranked[: self.halving.left(len(ids))]
-
-    def _means(self, parts: Sequence[Frame]) -> dict[int, list[float]]:
-        """What each configuration in these parts has of each objective."""
+    def _means(self) -> dict[int, list[float]]:
+        """What each configuration so far has of each objective."""
         try:
-            found = Sweep(pd.concat(parts, ignore_index=True), self.fields).means(*self.objectives)
+            found = Sweep(pd.concat(self.parts, ignore_index=True), self.fields).means(*self.objectives)
         except (SettingError, ValueError):  # no run has a value of one, or there are no parts
             return {}
         values = found[list(directions(self.objectives))].to_numpy(float).tolist()

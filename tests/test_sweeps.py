@@ -27,7 +27,6 @@ from purejaxrl import folders, lanes, networks, sweeps
 from purejaxrl.algos import PPO, ppo
 from purejaxrl.bonuses import E3B, RND, Counts
 from purejaxrl.progress import Progress
-from purejaxrl.results import Sweep
 from purejaxrl.search import LogUniform, Uniform
 from purejaxrl.types import SettingError
 
@@ -406,9 +405,10 @@ def test_each_rung_leaves_the_best(tmp_path, monkeypatch):
     found = cartpole(out=tmp_path / "halved", **halved)
     left = set(range(10))
     for updates, count in ((5, 4), (10, 2)):
-        prefix = Sweep(whole[whole["config_id"].isin(left) & (whole["update"] <= updates)], list(HALVED))
         assert set(found.frame.loc[found.frame["update"] == updates, "config_id"]) == left
-        left = set(prefix.best(count)["config_id"])
+        runs = whole[whole["config_id"].isin(left) & (whole["update"] <= updates)].groupby(["config_id", "seed"])
+        means = {pair: np.average(of["episode_return"].fillna(0), weights=of["num_episodes"]) for pair, of in runs}
+        left = set(pd.Series(means).groupby(level=0).mean().nlargest(count).index)
     assert set(found.frame.loc[found.frame["update"] == 20, "config_id"]) == left
     same = [name for name in whole.columns if name != "seconds"]
     ends = found.frame.groupby(["config_id", "seed"])["update"].transform("max")
@@ -446,6 +446,73 @@ def test_each_rung_leaves_the_best(tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(purejaxrl.load(tmp_path / "x"), again.frame)
     with pytest.raises(SettingError, match="of another sweep, which differs in rungs"):
         cartpole(out=tmp_path / "x", rungs=(0.25, 0.75), keep=0.4)
+
+
+def at_a_rung(returns, episodes=1, diverged=()):
+    """Rows of two updates of two seeds, by configuration."""
+    rows = [
+        {"config_id": number, "seed": seed, "update": update, "num_episodes": episodes, "episode_return": value}
+        | {"value_loss": np.nan if number in diverged else 0.0}
+        for number, values in enumerate(returns)
+        for seed in range(2)
+        for update, value in enumerate(values, start=1)
+    ]
+    rows = pd.DataFrame(rows)
+    return rows.assign(num_episodes=rows["num_episodes"].where(rows["episode_return"].notna(), 0))
+
+
+class Endless(probes.Clock):
+    def ends(self, state):
+        return state.time < 0
+
+
+HALF, UNKNOWN = sweeps.Halving((0.5,), 0.5), (np.nan, np.nan)
+
+
+def test_a_rung_ranks_by_all_episodes_so_far():
+    """Each alike: not by the last tenth, in which none may have ended."""
+    frame = at_a_rung([(9, 1), (2, 9), (9, np.nan), (1, 2)])
+    frame.loc[frame["config_id"] == 1, "num_episodes"] = [9, 1] * 2  # (18 + 9) / 10
+    assert sweeps._going_on(frame, [], HALF) == ([2, 0], [])
+
+
+def test_what_a_rung_cannot_rank_goes_on():
+    assert sweeps._going_on(at_a_rung([UNKNOWN, (1, 2), (3, 4), UNKNOWN, (5, 6)]), [], HALF) == ([4, 2], [0, 3])
+    assert sweeps._going_on(at_a_rung([UNKNOWN] * 3), [], HALF) == ([], [0, 1, 2])
+    assert sweeps._going_on(at_a_rung([UNKNOWN] * 3, diverged=[1]), [], HALF) == ([], [0, 2])
+
+
+def test_a_rung_promotes_nothing_that_diverged_before_its_equals():
+    best, _ = sweeps._going_on(at_a_rung([(9, 9), (2, 2), (3, 3), (2, 2)], diverged=[0]), [], HALF)
+    assert best in ([2, 1], [2, 3])
+    assert sweeps._going_on(at_a_rung([(9, 9), (2, 2)], diverged=[0]), [], HALF) == ([1], [])
+
+
+def test_equals_go_on_by_lot():
+    best, _ = sweeps._going_on(at_a_rung([(1, 1)] * 20), [], HALF)
+    assert len(best) == 10
+    assert set(best) != set(range(10))
+    assert sweeps._going_on(at_a_rung([(1, 1)] * 20), [], HALF)[0] == best
+
+
+def test_nobody_is_stopped_before_any_episode_has_ended(tmp_path):
+    """And a folder is complete when all have ended."""
+    said, progress = [], Progress(Console(quiet=True))
+    progress.say = said.append
+    told = {"env": Endless(), "rungs": (0.5,), "keep": 0.5, "num_lanes": 1, "seeds": 1}
+    found = sweep({"algo.gamma": [0.9, 0.99]}, out=tmp_path / "x", progress=progress, **told)
+    assert found.runs()["rung"].tolist() == [2, 2]
+    assert any("2 of 2 configurations go on, 2 of them unranked: no episode has ended" in line for line in said)
+    assert sweeps.read(tmp_path / "x").complete
+    max((tmp_path / "x" / "parts").iterdir()).unlink()
+    assert not sweeps.read(tmp_path / "x").complete
+
+
+@pytest.mark.parametrize("rungs", [(0.3, 0.35), (0.5, 0.95)])
+def test_rungs_that_are_one_update_are_refused(rungs, tmp_path):
+    with pytest.raises(SettingError, match=r"rungs: 0\.\S+ and \S+ of a run of 6 updates are both update"):
+        sweep({"algo.gamma": [0.9, 0.99]}, rungs=rungs, out=tmp_path / "x")
+    assert not (tmp_path / "x").exists()
 
 
 def test_rungs_are_for_configurations_that_are_there_at_first():
