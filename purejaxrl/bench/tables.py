@@ -28,17 +28,24 @@ FAMILIES = {"without a bonus": GREYS, "lifelong bonuses": COOL, "within the epis
 
 CAPTIONS = {
     "solved": ("When each run solved its task", "One dot per seed; at the right how many solved it within the budget."),
-    "scores": ("Final returns", "Interquartile mean over seeds of the last tenth of the run, with its 95 % interval."),
+    "scores": (
+        "Final returns",
+        "Interquartile mean over seeds of the last tenth of the run, with its 95 % interval. "
+        "A run in which no episode ended there counts as 0.",
+    ),
     "profile": ("Performance profile", "How many of a method's runs, of all tasks, end above each score."),
     "coverage": ("Where they have been", "Share of the true states visited so far, mean over seeds."),
 }
 
 
 def summarise(results: Frame) -> Frame:
-    """A row per task and method: the tuned value, and over the reporting seeds IQM, solve rate, steps, coverage."""
+    """A row per task and method: the tuned value, and over the reporting seeds IQM, solve rate, steps, coverage.
+
+    A run without a final return, as one that diverged or never ends an episode, counts as 0.
+    """
     rows = []
     for (task, method), runs in results[results["phase"] == "reporting"].groupby(["task", "method"], sort=False):
-        iqm, low, high = (float(value) for value in stats.iqm_interval(np.asarray(runs["final_return"])))
+        iqm, low, high = (float(value) for value in stats.iqm_interval(runs["final_return"].fillna(0.0).to_numpy()))
         count, solved = len(runs), int(runs["solved"].sum())
         rate_low, rate_high = stats.wilson_interval(solved, count)
         row = {
@@ -71,7 +78,7 @@ def median_with_censoring(steps: np.ndarray) -> float:
 def overall(results: Frame) -> Frame:
     """A row per method that has run on every task: the IQM of the scores of all its runs, best first.
 
-    A run without a final return, as one that diverged, scores 0.
+    The best are those with the largest share of solved runs. A run without a final return scores 0.
     """
     reported = results[results["phase"] == "reporting"]
     reported = reported.assign(score=reported["score"].fillna(0.0))
@@ -83,7 +90,13 @@ def overall(results: Frame) -> Frame:
             solved = int(runs["solved"].sum())
             rows.append({"method": method, "iqm": iqm, "low": low, "high": high, "solved": solved, "runs": len(runs)})
     order = pd.DataFrame(rows, columns=["method", "iqm", "low", "high", "solved", "runs"])
-    return order.sort_values(["solved", "iqm"], ascending=False, ignore_index=True)
+    return _by_share_solved(order, order["runs"])
+
+
+def _by_share_solved(rows: Frame, runs: Any) -> Frame:
+    """Best first, of which not all need have as many runs."""
+    ranked = rows.assign(share=rows["solved"] / runs).sort_values(["share", "iqm"], ascending=False, ignore_index=True)
+    return ranked.drop(columns="share")
 
 
 def in_one_line(results: Frame, task: Task) -> str:
@@ -111,7 +124,7 @@ def markdown(results: Frame) -> str:
             "true novelty",
         )
         lines += [f"| method | tuned | {' | '.join(columns)} |", "|---|---|---|---|---|---|---|"]
-        for row in rows.sort_values(["solved", "iqm"], ascending=False).itertuples():
+        for row in _by_share_solved(rows, rows["seeds"]).itertuples():
             steps = f"{row.median_steps_to_solve:,.0f}" if np.isfinite(row.median_steps_to_solve) else "–"
             rate = f"{row.solved} of {row.seeds} [{100 * row.solve_rate_low:.0f} %, {100 * row.solve_rate_high:.0f} %]"
             iqm = f"{row.iqm:z.2f} [{row.iqm_low:z.2f}, {row.iqm_high:z.2f}]"

@@ -253,6 +253,25 @@ def results():
     return pd.DataFrame([*rows, ignored])
 
 
+def test_a_run_without_a_final_return_counts_as_0():
+    """For each task as for all of them."""
+    found = results()
+    found.loc[found["final_return"] == 0, ["final_return", "score"]] = np.nan
+    pd.testing.assert_frame_equal(tables.summarise(found), tables.summarise(results()))
+    pd.testing.assert_frame_equal(tables.overall(found), tables.overall(results()))
+
+
+def test_the_best_are_by_the_share_of_their_runs():
+    """Method b has solved 8 of 24, more than 6 of 8."""
+    found = results()[lambda one: one["phase"] == "reporting"]
+    more = [found[found["method"] == "b"].assign(solved=number == 0) for number in range(3)]
+    more = [rows.assign(seed=rows["seed"] + 4 * number) for number, rows in enumerate(more)]
+    found = pd.concat([found[found["method"] != "b"], *more], ignore_index=True)
+    assert tables.overall(found)[["method", "solved"]].to_numpy().tolist() == [["a", 6], ["b", 8]]
+    of_t = tables.markdown(found).partition("**t**")[2]
+    assert 0 < of_t.index("| a |") < of_t.index("| b |")
+
+
 def test_the_tables_of_known_runs():
     summary = tables.summarise(results()).set_index(["task", "method"])
     row = summary.loc[("s", "a")]
