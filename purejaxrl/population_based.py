@@ -49,13 +49,28 @@ class Population:
 
     def scores(self) -> Frame:
         """A row per member and interval: `seed, config_id, interval` (from 0), `env_steps` by its end, the member's
-        settings in it, `parent`, and `score`, by which members are ranked, -inf where no episode ended."""
+        settings in it, `parent`, and `score`, by which members are ranked, -inf where no episode ended.
+
+        A last interval that is shorter than the others is scored with what its parent did before it: by as many
+        updates as they have.
+        """
         if self.frame.empty:
             raise SettingError("the population has no results yet")
         key = ["seed", "config_id", "interval"]
-        groups = self.frame.assign(interval=(self.frame["update"] - 1) // self.interval).groupby(key)
-        found = groups[["env_steps", *self.fields, "parent"]].last()
-        return found.assign(score=[_score(of) for _, of in groups]).reset_index()
+        rows = self.frame.assign(interval=(self.frame["update"] - 1) // self.interval)
+        found = rows.groupby(key)[["env_steps", *self.fields, "parent"]].last()
+        judged = pd.concat([rows, self._before_a_short_end(rows)]).groupby(key)
+        return found.assign(score=[_score(of) for _, of in judged]).reset_index()
+
+    def _before_a_short_end(self, rows: Frame) -> Frame:
+        """Of each member's parent in a last interval that is too short, the rows that are missing to a whole one."""
+        updates = rows["update"]
+        end, short = updates.max(), updates.max() % self.interval
+        if not short:
+            return rows.iloc[:0]
+        last = rows.loc[updates == end, ["seed", "config_id", "parent", "interval"]]
+        before = rows[(updates > end - self.interval) & (updates <= end - short)].drop(columns=["parent", "interval"])
+        return last.merge(before.rename(columns={"config_id": "parent"}), on=["seed", "parent"])
 
     def best(self) -> Frame:
         """Every member after the last interval, best first: `seed, config_id`, its settings then, `score`."""
@@ -291,6 +306,12 @@ class _Run:
         """Let the worst go on from the best: their states, and their settings, changed."""
         last = frame[frame["update"] > lanes.done - self.interval]
         scores = np.asarray([_score(of) for _, of in last.groupby(["seed", "config_id"], sort=True)])
+        silent = [seed for seed in range(self.seeds) if not np.isfinite(scores[self.lane_seeds == seed]).any()]
+        if silent:
+            span = f"updates {lanes.done - self.interval + 1} to {lanes.done}"
+            of = f" in population {', '.join(map(str, silent))}" if self.seeds > 1 else ""
+            why = "no episode ended, or all members diverged"
+            self.progress.warn(f"{span}{of}: {why}, so that nobody goes on from another; raise interval")
         source, values = np.arange(lanes.num_lanes), values.copy()
         count = max(int(self.quantile * self.members), 1)
         for seed in range(self.seeds):

@@ -27,7 +27,7 @@ SETTINGS = {"num_envs": 2, "total_steps": 8 * 32, "interval": 64, "members": 4, 
 
 def train(**kwargs):
     kwargs = {"search": SEARCH, **SETTINGS, "progress": Progress(Console(quiet=True)), **kwargs}
-    return purejaxrl.pbt("CartPole-v1", LEARNER, **kwargs)
+    return purejaxrl.pbt(kwargs.pop("env", "CartPole-v1"), LEARNER, **kwargs)
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +163,32 @@ def test_it_goes_on_where_it_was_stopped(whole, tmp_path, monkeypatch):
         with pytest.raises(checkpoint.CheckpointError, match="nothing saved there can be used"):
             train(out=out)
     assert {path.name for path in out.iterdir()} == before
+
+
+def test_a_short_last_interval_is_scored_with_what_came_before_it():
+    """Of five updates three make an interval: member 0 goes on from member 1 after the third."""
+    rows = pd.DataFrame(
+        [
+            {"seed": 0, "config_id": member, "update": update, "env_steps": update, "a": 1.0, "num_episodes": 1}
+            | {"parent": 1 if update > 3 else member, "episode_return": value}
+            for member, values in enumerate([(0, 1, 2, 3, 4), (5, 6, 8, 13, np.nan)])
+            for update, value in enumerate(values, start=1)
+        ]
+    )
+    rows["num_episodes"] = rows["num_episodes"].where(rows["episode_return"].notna(), 0)
+    found = population_based.Population(rows, ["a"], 3).scores()
+    assert found["interval"].tolist() == [0, 1, 0, 1]
+    np.testing.assert_allclose(found["score"], [1, (8 + 3 + 4) / 3, 19 / 3, (8 + 13) / 2])
+    whole = population_based.Population(rows[rows["update"] <= 3], ["a"], 3).scores()
+    np.testing.assert_allclose(whole["score"], [1, 19 / 3])
+
+
+def test_it_says_where_nobody_can_be_ranked():
+    said, progress = [], Progress(Console(quiet=True))
+    progress.warn = said.append
+    found = train(total_steps=5 * 32, env="Pendulum-v1", progress=progress)
+    assert np.isneginf(found.best()["score"]).all()
+    assert sum("in population 0, 1: no episode ended" in line for line in said) == 2
 
 
 def test_a_member_that_has_diverged_is_the_worst():
