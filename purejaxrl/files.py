@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import mmap
 import os
 import secrets
 from collections.abc import Iterator, Sequence
@@ -45,6 +46,15 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+
+
+def cut_half_line(path: Path) -> None:
+    """Drop what a file has after its last newline: who wrote it was killed there, and would be appended to."""
+    with path.open("r+b") as file:
+        if file.seek(0, os.SEEK_END):
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                end = content.rfind(b"\n") + 1
+            file.truncate(end)
 
 
 def write_table(path: Any, frame: pd.DataFrame) -> None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from purejaxrl import files
 from purejaxrl.types import SettingError, check_choice, shown
 
 Frame = Any  # pandas.DataFrame, whose type stubs know no difference between a column and a row
@@ -33,13 +34,19 @@ class Tracker(Protocol):
 
 
 class JsonLines:
-    """One line of JSON per row, appended to a file; null for what is not a finite number."""
+    """One line of JSON per row, appended to a file; null for what is not a finite number.
+
+    Half a line, of a process that was killed as it wrote, is dropped.
+    """
 
     def __init__(self, path: Path):
-        self.path = path
+        self.path, self.begun = path, False
 
     def log(self, rows: Frame, fields: Sequence[str]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if not self.begun and self.path.is_file():
+            files.cut_half_line(self.path)
+        self.begun = True
         with self.path.open("a", encoding="utf-8") as file:
             for row in rows.to_dict("records"):
                 unsaid = {name: None for name, value in row.items() if isinstance(value, float) and not _finite(value)}

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from purejaxrl import processes, search
+from purejaxrl import files, processes, search
 from purejaxrl.search import Choice, Configuration, LogUniform, Uniform
 from purejaxrl.types import SettingError, check_choice, check_int
 
@@ -46,7 +46,7 @@ class Tuner:
         check_int(seed, "search_seed", ge=0)
         self.samples, self.batch, self.seed, self.directions = samples, batch, seed, directions
         self.sampler = sampler if callable(sampler) else self._named(sampler)
-        # Optuna knows words and numbers as choices; others, such as layer sizes, go by their text.
+        # Optuna takes equal ones for the same, as 1 and True, and knows no tuples: it gets their places in the list.
         self.choices = {name: _choices(name, values) for name, values in space.items()}
         self.space = {name: self._distribution(values, self.choices[name]) for name, values in space.items()}
         self.journal, self._study, self._asked = journal, None, 0
@@ -143,7 +143,7 @@ class Tuner:
             return lambda seed: samplers.NSGAIISampler(seed=seed, population_size=self.batch)
         return lambda seed: samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
-    def _distribution(self, values: Any, choices: Mapping[Any, Any]) -> Any:
+    def _distribution(self, values: Any, choices: Mapping[int, Any]) -> Any:
         distributions = self.optuna.distributions
         if isinstance(values, (Uniform, LogUniform)):
             return distributions.FloatDistribution(values.low, values.high, log=isinstance(values, LogUniform))
@@ -158,8 +158,7 @@ def _free(journal: Path) -> None:
     """
     journal.with_name(f"{journal.name}.lock").unlink(missing_ok=True)
     if journal.exists():
-        with journal.open("r+b") as file:
-            file.truncate(file.read().rfind(b"\n") + 1)
+        files.cut_half_line(journal)
 
 
 def _cut(journal: Path, trial: int) -> None:
@@ -174,12 +173,12 @@ def _cut(journal: Path, trial: int) -> None:
         file.truncate(size)
 
 
-def _choices(name: str, values: Any) -> dict[Any, Any]:
-    """The values of a list or a Choice, by what Optuna keeps of them."""
+def _choices(name: str, values: Any) -> dict[int, Any]:
+    """The values of a list or a Choice, by their places in it."""
     if isinstance(values, (Uniform, LogUniform)):
         return {}
     listed = values.values if isinstance(values, Choice) else search.listed(name, values)
-    return {value if isinstance(value, (bool, int, float, str)) else repr(value): value for value in listed}
+    return dict(enumerate(listed))
 
 
 def _optuna() -> Any:

@@ -128,6 +128,16 @@ def test_json_lines(tmp_path):
     assert list(lines[0]) == list(ROWS.columns)
 
 
+@pytest.mark.parametrize("left", ["", '{"config_id": 0, "see', '{"config_id": 0}\n{"config_id": 1, "se'])
+def test_json_lines_after_a_kill(left, tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(left)
+    tracker = trackers.JsonLines(path)
+    tracker.log(ROWS[:1], [])
+    tracker.log(ROWS[1:2], [])
+    assert len([json.loads(line) for line in path.read_text().splitlines()]) == 2 + left.count("\n")
+
+
 def test_tensorboard(tmp_path, monkeypatch):
     """Read back record by record; more runs than open writers."""
     pytest.importorskip("tensorboardX")

@@ -128,6 +128,12 @@ def test_killed_as_it_wrote_it_goes_on_as_if_not(sampler, tmp_path, monkeypatch)
         assert [trial.state.name for trial in again.study.trials] == ["COMPLETE"] * 24
 
 
+def test_values_that_python_takes_for_equal_are_told_apart():
+    space = {"a": [1, True, 1.0, "1", (8,), "(8,)"]}
+    tuner = Tuner(space, 60, 60, "qmc", 0, None, ONE)
+    assert {repr(one["a"]) for one in tuner.ask()} == {repr(value) for value in space["a"]}
+
+
 def test_no_return_is_a_failure():
     tuner = study(samples=8, batch=4)
     tuner.ask()
