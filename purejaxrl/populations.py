@@ -82,7 +82,10 @@ class Setup:
         """Raise :class:`SettingError` unless each dotted name is a number of a component, which can differ by lane."""
         for dotted in fields:
             if not self.is_traced(dotted):
-                raise SettingError(f"{dotted} shapes the program: it cannot differ from lane to lane")
+                raise SettingError(
+                    f"{dotted} shapes the program: it cannot differ from lane to lane; purejaxrl.sweep can search it, "
+                    "with a program for each value"
+                )
 
     def check_values(self, values: Mapping[str, Any]) -> None:
         """Raise :class:`SettingError` where a value of a component's field breaks its bounds."""
@@ -104,10 +107,16 @@ class Setup:
 
     def dtype(self, dotted: str) -> Any:
         """What the field's values are, as lanes of a program."""
-        value = self._find(dotted)[1]
+        field, value = self._find(dotted)
+        if "bounds" in field.metadata:  # it is declared as a number; a whole one that it has now says nothing
+            return np.float32
         if hasattr(value, "dtype"):
             return value.dtype
         return {bool: np.bool_, int: np.int32}.get(type(value), np.float32)
+
+    def value(self, dotted: str) -> Any:
+        """What the field is here."""
+        return self._find(dotted)[1]
 
     def _find(self, dotted: str) -> tuple[dataclasses.Field, Any]:
         part, *path = dotted.split(".")

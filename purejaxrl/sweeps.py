@@ -37,7 +37,7 @@ from purejaxrl.lanes import Parked
 from purejaxrl.populations import UNDER_WAY, Point, Program, Setup, labelled, peak_memory, replaced
 from purejaxrl.progress import Progress
 from purejaxrl.results import RETURN, Sweep, directions
-from purejaxrl.search import MOST_RUNS, Configuration, configurations, corners, types
+from purejaxrl.search import MOST_RUNS, Configuration, LogUniform, Uniform, configurations, corners, types
 from purejaxrl.trackers import Tracker, check_trackers, closing, tell
 from purejaxrl.train import Train
 from purejaxrl.tuning import Tuner
@@ -59,6 +59,7 @@ PLAN = "sweep.json"
 Pair = tuple[int, int]  # a configuration's id and a seed
 MOST_PROGRAMS = 64  # in one sweep; compiling a pair takes 5 to 10 s on a CPU, about a minute on an H200
 RUN_FIELDS = ("num_envs", "total_steps")  # searched without a component's name before them
+OF_VISITS = ("coverage", "visit_entropy", "bonus_rank_correlation")  # metrics, the last one where there is a bonus
 INTEGERS = ("config_id", "seed", "update", "env_steps")  # columns of a part
 NUMBERS = ("num_episodes", "episode_return", "seconds")
 
@@ -117,6 +118,20 @@ class Base:
             elif is_env:
                 raise SettingError(f"search: {name} shapes the environment: give env by its id to search it")
         return traced
+
+    def check_ranges(self, search: Any) -> None:
+        """Raise :class:`SettingError` where a whole number that shapes the program is searched over a range."""
+        for name, values in search.items() if isinstance(search, Mapping) else ():
+            if not isinstance(values, (Uniform, LogUniform)) or not isinstance(name, str):
+                continue
+            whole = name in RUN_FIELDS
+            if name.partition(".")[0] in ("algo", "bonus"):
+                setup = self.setup({})
+                whole = not setup.is_traced(name) and isinstance(setup.value(name), int)
+            if whole:
+                raise SettingError(
+                    f"search: {name} must be an integer, and shapes the program: give a list or a Choice, no range"
+                )
 
     def _constructor(self) -> list[str]:
         return list(envs.constructor_settings(self.env)) if isinstance(self.env, str) else []
@@ -242,6 +257,7 @@ def sweep(
         _check_engine(on, out, halving)
     progress = progress or (Progress() if processes.is_first() else Progress(Console(quiet=True)))
     folder = None if out is None else check_new_path(out, "out")
+    base.check_ranges(search)
     if sampler is None:
         known = configurations(search, samples, search_seed)
         _check_runs(len(known), numbers)
@@ -467,6 +483,8 @@ def _check_metrics(names: Iterable[str], train: Train) -> None:
     shapes = jax.eval_shape(train, jax.random.key(0)).metrics
     known = ["final_return", "seconds", *(name for name, found in shapes.items() if found.ndim == 1)]
     for name in names:
+        if name in OF_VISITS and name not in known:
+            raise SettingError(f"objectives: {name} is of visits, which are not counted: give visits=True, or --visits")
         check_choice(name, known, "objectives")
 
 

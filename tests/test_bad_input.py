@@ -519,6 +519,18 @@ PYTHON = [
         r"samples: search has distributions: say how many.* None",
     ),
     ("0 draws", lambda: sweep({"algo.gamma": Uniform(0, 1)}, samples=0), r"samples must be >= 1, got 0"),
+    (
+        "more draws than there are",
+        lambda: sweep({"algo.gamma": Choice((0.8, 0.9))}, samples=3),
+        r"samples must be <= 2",
+    ),
+    (
+        "a range of sizes",
+        lambda: sweep({"algo.num_steps": Uniform(8, 64)}, samples=3),
+        r"num_steps .* list or a Choice",
+    ),
+    ("a range of envs", lambda: sweep({"num_envs": Uniform(2, 8)}, samples=3), r"search: num_envs .* list or a Choice"),
+    ("two rungs in one", lambda: sweep(rungs=(1e-6, 2e-6)), r"rungs: 1e-06 and 2e-06 of a run of \d+ updates"),
     ("draws of a grid", lambda: sweep(samples=3), r"samples: search is a grid, without draws, got 3"),
     ("draws of given ones", lambda: sweep([{"algo.gamma": 0.9}], samples=3), r"samples: search names its .* got 3"),
     (
@@ -618,7 +630,7 @@ PYTHON = [
     ("resample", lambda: pbt(resample=math.nan), r"resample must be finite and >= 0 and <= 1, got nan"),
     ("nothing to search", lambda: pbt({}), r"search must map fields to distributions or lists, got {}"),
     ("pbt's field", lambda: pbt({"algo.gama": [0.9]}), r"algo: unknown value 'gama'; did you mean gamma"),
-    ("pbt's shape", lambda: pbt({"algo.num_epochs": [1, 2]}), r"algo.num_epochs shapes the program"),
+    ("pbt's shape", lambda: pbt({"algo.num_epochs": [1, 2]}), r"algo.num_epochs shapes .*; purejaxrl.sweep can search"),
     ("pbt's rate", lambda: pbt({"algo.gamma": [0.9, -1.0]}), r"algo.gamma must be finite .* got -1"),
     ("pbt's gravity", lambda: pbt({"env.gravity": [9.8, math.inf]}), r"env.gravity must be finite, got inf"),
     ("pbt's class", lambda: pbt(learner=PPO), r"algo must be an instance: PPO\(\)"),

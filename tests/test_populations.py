@@ -34,6 +34,10 @@ def run(program, points, interrupted=None):
         yield from program.run(points, progress, interrupted or threading.Event())
 
 
+def test_a_number_that_is_whole_now_may_be_searched_over_others():
+    assert setup(RND(coef=1)).dtype("bonus.coef") == np.float32
+
+
 @pytest.mark.filterwarnings("ignore:total_steps")
 def test_each_run_is_its_own():
     """Against make_train with the same numbers and key; a chunk is a part of the run, the last one shorter."""

@@ -589,7 +589,10 @@ def test_two_at_once_are_one_too_many(whole):
     ("changes", "message"),
     [
         ({**TUNED, "objectives": ["max:entropy"]}, r"objectives: unknown value 'max:entropy'; did you mean entropy"),
-        ({**TUNED, "objectives": ["final_return", "min:coverage"]}, r"objectives: unknown value 'coverage'"),
+        (
+            {**TUNED, "objectives": ["final_return", "min:coverage"]},
+            r"objectives: coverage is of visits, .* give visits=True",
+        ),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(changes, message, tmp_path):
