@@ -349,6 +349,7 @@ def _going_on(frame: Frame, fields: Sequence[str], halving: Halving) -> tuple[li
     """
     runs = [frame["config_id"], frame["seed"]]
     episodes = frame["num_episodes"].astype(float)
+    # A sum would leave out what is NaN although an episode ended.
     returns = (frame["episode_return"] * episodes).where(episodes > 0, 0.0).fillna(np.inf)
     diverged = pd.Series(metrics.diverged(frame, *fields), frame.index).groupby(runs).any()
     ended = episodes.groupby(runs).sum()
