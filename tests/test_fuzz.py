@@ -409,7 +409,7 @@ def test_a_sweep_s_parts(swept, tmp_path, monkeypatch, no_pictures):
         call = copy.copy(calls[0])
         call.parts, call.updates = [], {}
         call._read(out)
-        call._means(call.parts)
+        call._means()
         call._found(complete=False)
 
     check()
