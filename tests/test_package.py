@@ -70,7 +70,7 @@ ALLOWED = {
         *("algos", "bonuses", "train", "checking", "progress", "files", "runs", "report"),
     },
     "checkpoint": {"types", "files"},
-    "trackers": {"types"},
+    "trackers": {"types", "files"},
     "files": {"types"},
     "metrics": {"types", "files"},
     "watchdog": set(),
@@ -79,7 +79,7 @@ ALLOWED = {
     "presets": set(),
     "search": {"types"},
     "processes": {"types"},
-    "tuning": {"types", "search", "processes"},
+    "tuning": {"types", "files", "search", "processes"},
     "results": {"types", "metrics", "stats"},
 }
 TOP = {
