@@ -124,7 +124,7 @@ class Sweep:
         are compared.
         """
         goals = directions(objectives)
-        found = _furthest(self._means(goals))
+        found = furthest(self._means(goals))
         signs = [1 if direction == "maximize" else -1 for direction in goals.values()]
         values, useless = found[list(goals)].to_numpy(float) * signs, found[USELESS].to_numpy()
         beaten = [
@@ -149,7 +149,7 @@ class Sweep:
         the configurations that came furthest: runs of other lengths cannot be compared.
         """
         ((metric, direction),) = directions([objective]).items()
-        runs = _furthest(self._scored({metric: direction}))
+        runs = furthest(self._scored({metric: direction}))
         seeds = runs.groupby("config_id", sort=True)[metric]
         scores, values = (
             seeds.mean(),
@@ -167,7 +167,7 @@ class Sweep:
         """
         check_choice(field, self.fields, "field")
         ((metric, direction),) = directions([objective]).items()
-        runs = _furthest(self._scored({metric: direction}))
+        runs = furthest(self._scored({metric: direction}))
         rows = []
         for _, of in runs.groupby(_binned(runs[field]), observed=True):
             mean, low, high = _interval(of[metric])
@@ -222,7 +222,7 @@ def directions(objectives: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _furthest(found: Frame) -> Frame:
+def furthest(found: Frame) -> Frame:
     """The rows of the configurations that came through most rungs, all where there are none."""
     if "rung" not in found:
         return found

@@ -246,8 +246,10 @@ def test_a_page_escapes_all_text_and_loads_nothing(run, tmp_path):
     change(run / "config.json", algo_settings={"activation": SCRIPT})
     change(run / "summary.json", versions={SCRIPT: SCRIPT})
     renamed = run.rename(tmp_path / "a <b>&x")
-    page = report.write([renamed, renamed], tmp_path / "x.html", title=SCRIPT).read_text(encoding="utf-8")
+    other = shutil.copytree(renamed, tmp_path / "<script>")  # told apart by their folders' names
+    page = report.write([renamed, other], tmp_path / "x.html", title=SCRIPT).read_text(encoding="utf-8")
     assert SCRIPT not in page
+    assert "(&lt;script&gt;)" in page
     assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 4  # title twice, settings, versions
     scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
     assert len(scripts) == 2  # Bokeh's and ours, which the page's policy names by their digests, and no others

@@ -14,7 +14,7 @@ from purejaxrl.report.data import GREY
 from purejaxrl.report.figures import Table
 from purejaxrl.report.numbers import interval, memory, number, share, whole
 from purejaxrl.report.verdicts import Verdict
-from purejaxrl.results import RETURN, Sweep, directions
+from purejaxrl.results import RETURN, Sweep, directions, furthest
 from purejaxrl.types import SettingError
 
 OTHERS = 100  # curves at most
@@ -48,7 +48,7 @@ def page(folder: Path) -> pages.Page:
         "ranking", metric, some, runs[runs["config_id"].isin(some["config_id"])], labels[:RANKED], colours[: len(some)]
     )
     settings = [
-        figures.sensitivity(f"field-{i}", name, metric, found.sensitivity(name, goal), runs, shares[name])
+        figures.sensitivity(f"field-{i}", name, metric, found.sensitivity(name, goal), furthest(runs), shares[name])
         for i, name in enumerate(shares)
     ]
     verdicts = _verdicts(best, labels, metric, scores, shares)
