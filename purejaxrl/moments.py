@@ -22,7 +22,7 @@ class Moments(struct.PyTreeNode):
 
 
 def init(example: Any) -> Moments:
-    """Moments of nothing: mean 0 and variance 1, so that standardising changes nothing until the first update."""
+    """Moments of nothing: mean 0 and variance 1, so that standardising only clips until the first update."""
     return Moments(
         jax.tree.map(lambda x: jnp.zeros(x.shape), example),
         jax.tree.map(lambda x: jnp.ones(x.shape), example),
