@@ -107,11 +107,15 @@ def write_part(folder: Path, part: pd.DataFrame, suffix: str = "") -> None:
 
 
 def final_means(data: Any, column: str, by: Sequence[str] = ("seed",)) -> pd.Series:
-    """Of each run, :func:`mean` over the last tenth of its updates: NaN, too, where a row that counts is NaN."""
-    runs = [data[name] for name in by]
-    last = data["update"].groupby(runs).transform("max")
-    late = data["update"] > last - np.maximum(last // 10, 1)
-    value, weight = data[column].astype(float), _weights(data, column).where(late, 0.0)
+    """Of each run, :func:`run_means` over the last tenth of its updates."""
+    last = data["update"].groupby([data[name] for name in by]).transform("max")
+    return run_means(data, column, by, data["update"] > last - np.maximum(last // 10, 1))
+
+
+def run_means(data: Any, column: str, by: Sequence[str], rows: Any = None) -> pd.Series:
+    """Of each run, :func:`mean` over its rows, or these of them: NaN, too, where a row that counts is NaN."""
+    runs, value, weight = [data[name] for name in by], data[column].astype(float), _weights(data, column)
+    weight = weight if rows is None else weight.where(rows, 0.0)
     means = (value * weight).where(weight > 0, 0.0).groupby(runs).sum() / weight.groupby(runs).sum()
     return means.mask((value.isna() & (weight > 0)).groupby(runs).any())  # which the sum leaves out
 

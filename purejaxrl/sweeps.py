@@ -347,16 +347,14 @@ def _going_on(frame: Frame, fields: Sequence[str], halving: Halving) -> tuple[li
     all. Of equals those with fewer such runs come first, then by lot: not as the search has them. A configuration in
     which no episode has ended yet may be one that fails late, or never.
     """
-    runs = [frame["config_id"], frame["seed"]]
-    episodes = frame["num_episodes"].astype(float)
-    # A sum would leave out what is NaN although an episode ended.
-    returns = (frame["episode_return"] * episodes).where(episodes > 0, 0.0).fillna(np.inf)
+    key = ["config_id", "seed"]
+    runs = [frame[name] for name in key]
     diverged = pd.Series(metrics.diverged(frame, *fields), frame.index).groupby(runs).any()
-    ended = episodes.groupby(runs).sum()
-    found = pd.DataFrame({"mean": returns.groupby(runs).sum() / ended})
-    found["useless"] = diverged | ((ended > 0) & ~np.isfinite(found["mean"]))
+    ended = frame["num_episodes"].groupby(runs).sum() > 0
+    found = pd.DataFrame({"mean": metrics.run_means(frame, "episode_return", key)})
+    found["useless"] = diverged | (ended & ~np.isfinite(found["mean"]))
     found["mean"] = found["mean"].mask(found["useless"], found["mean"][~found["useless"]].min()).fillna(-np.inf)
-    ranked: Frame = found[(ended > 0) | found["useless"]].groupby("config_id").agg({"mean": "mean", "useless": "sum"})
+    ranked: Frame = found[ended | found["useless"]].groupby("config_id").agg({"mean": "mean", "useless": "sum"})
     unknown = sorted({*frame["config_id"]} - {*ranked.index})
     ranked["lot"] = np.random.default_rng(0).permutation(len(ranked))
     ranked = ranked.sort_values(["mean", "useless", "lot"], ascending=[False, True, True])

@@ -18,8 +18,8 @@ from commands import main
 from PIL import Image
 
 import purejaxrl
-from purejaxrl import algos, discovery, envs, lanes, runs
-from purejaxrl.cli import actions
+from purejaxrl import algos, discovery, envs, lanes, processes, runs
+from purejaxrl.cli import actions, parsing
 from purejaxrl.types import SettingError
 
 TINY = ["--env", "DeepSea-bsuite", "--env.size", "4", "--num-envs", "2", "--algo.num-steps", "8", "--algo.hidden", "8"]
@@ -472,3 +472,13 @@ def test_a_closed_pipe_is_no_error():
         )
         assert (done.returncode, done.stderr) == (0, ""), verb
     os.close(write)
+
+
+def test_processes_join_before_a_file_s_settings_are_looked_at(tmp_path, monkeypatch):
+    """Which makes environments, and so starts JAX."""
+    called = []
+    monkeypatch.setattr(processes, "join", lambda: called.append("join"))
+    monkeypatch.setattr(parsing, "_with_settings", lambda *args: called.append("settings") or sys.exit(9))
+    (tmp_path / "x.toml").write_text('env = "CartPole-v1"\ndistributed = true\n')
+    assert main("sweep", tmp_path / "x.toml") == 9
+    assert called == ["join", "settings"]

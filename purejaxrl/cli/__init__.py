@@ -108,14 +108,16 @@ def _main(argv: list[str]) -> None:
         from purejaxrl import caching
 
         caching.use()
-    if verb == "sweep" and argv[1:] and argv[1].endswith(".toml"):
-        path = Path(argv[1])
-        argv = [verb, *parsing.flags(path), *argv[2:]]
-        parsing.check_file(path, argv, VERBS[verb])
+    path = Path(argv[1]) if verb == "sweep" and argv[1:] and argv[1].endswith(".toml") else None
+    written = [] if path is None else parsing.flags(path)
+    if path is not None:
+        argv = [verb, *written, *argv[2:]]
     if verb == "sweep" and "--distributed" in argv:  # before anything computes, as the parser does to know defaults
         from purejaxrl import processes
 
         processes.join()
+    if path is not None:
+        parsing.check_file(path, written, argv, VERBS[verb])
     if verb == "bench":
         parse = parsing.parse_with_settings if argv[1:2] == ["profile"] else parsing.parse
         command = parse(argv[1:], BENCHES, "purejaxrl bench", inspect.getdoc(Bench) or "")

@@ -302,7 +302,7 @@ def _show_episodes(command: Eval, table: Any) -> None:
     for column in table.columns:
         shown.add_column(column.replace("_", " "), justify="right", overflow="fold")
     for row in table.itertuples(index=False):
-        shown.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))
+        shown.add_row(*map(_short, row))
     console = _stdout()
     console.print(shown)
     console.print(f"mean return over seeds: {table['mean_return'].mean():.4g}")

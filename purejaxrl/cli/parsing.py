@@ -183,15 +183,15 @@ def parse_with_settings(argv: list[str], verbs: dict[str, type], *titles: str) -
     return command
 
 
-def check_file(path: Path, argv: list[str], verb: type) -> None:
-    """See that the flags of a file name settings of what is chosen in it and after it.
+def check_file(path: Path, written: list[str], argv: list[str], verb: type) -> None:
+    """See that the flags written in a file name settings of what is chosen in it and after it.
 
     Raises:
       SettingError: where one does not, with the file and what may have been meant.
     """
     from purejaxrl.types import SettingError
 
-    for flag, near in _unknown(flags(path), _with_settings(argv, verb, {})):
+    for flag, near in _unknown(written, _with_settings(argv, verb, {})):
         name, *meant = (one.removeprefix("--").replace("-", "_") for one in (flag, *near))
         hint = f"; did you mean {' or '.join(meant)}?" if meant else ""
         raise SettingError(f"{path}: {name} is no setting{hint}")

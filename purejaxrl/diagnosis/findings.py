@@ -157,14 +157,14 @@ def clustered(successes: np.ndarray, groups: np.ndarray) -> Estimate:
 
 
 class Episodes(NamedTuple):
-    """Of one policy's episodes, each ``[count]``."""
+    """Of one policy's episodes, each ``[count]``; or of one of them."""
 
-    env: np.ndarray  # which env's it is
-    total: np.ndarray  # return
-    length: np.ndarray
-    until: np.ndarray  # steps until the first reward above 0, the one that brought it included; 0: none
-    terminated: np.ndarray
-    ended: np.ndarray  # bool, or the last steps of an env, whose episode goes on
+    env: Any  # which env's it is
+    total: Any  # return
+    length: Any
+    until: Any  # steps until the first reward above 0, the one that brought it included; 0: none
+    terminated: Any
+    ended: Any  # bool, or the last steps of an env, whose episode goes on
 
 
 def episodes(played: Any, policy: int) -> Episodes:
@@ -179,12 +179,11 @@ def episodes(played: Any, policy: int) -> Episodes:
     for env, (rewards, ends, dones) in enumerate(zip(reward, terminated, terminated | truncated, strict=True)):
         start = 0
         for end in np.flatnonzero(dones) + 1:
-            found.append((env, *_episode(rewards[start:end]), bool(ends[end - 1]), True))
+            found.append(Episodes(env, *_episode(rewards[start:end]), bool(ends[end - 1]), True))
             start = end
-        under_way.append((env, *_episode(rewards[start:]), False, False))
-    some = [Episodes(*episode) for episode in under_way]
-    long = np.median([Episodes(*episode).length for episode in found]) if found else 1
-    found += [episode for episode in some if episode.length >= long]
+        under_way.append(Episodes(env, *_episode(rewards[start:]), False, False))
+    long = np.median([episode.length for episode in found]) if found else 1
+    found += [episode for episode in under_way if episode.length >= long]
     return Episodes(*(np.asarray(column) for column in zip(*found, strict=True)))
 
 

@@ -238,7 +238,7 @@ def _encoded(space: Any, action: Array) -> Array:
         return jax.nn.one_hot(action, int(space.n))
     if hasattr(space, "nvec"):
         return jnp.concatenate([jax.nn.one_hot(action[:, i], int(n)) for i, n in enumerate(space.nvec)], -1)
-    return jnp.clip(action, space.low, space.high).reshape(len(action), -1).astype(jnp.float32)
+    return stepping.clipped(space, action).reshape(len(action), -1).astype(jnp.float32)
 
 
 def _identity(spec: Spec, env: Any, env_params: Any, key: Array) -> Callable[[PyTree], Array]:
